@@ -1,0 +1,38 @@
+//! The nouns of Colloquy, the events of its log, and the sockets that models and tools plug into. No I/O happens here.
+//!
+//! | noun | meaning |
+//! |---|---|
+//! | [`Conversation`] | one long-lived exchange; owns an ordered log of events. Faces call it chat or session |
+//! | [`Message`], [`Part`] | one utterance, immutable once complete; made of ordered parts |
+//! | [`Author`] | who wrote a message |
+//! | [`Turn`] | one agent's answer to what was said, from start to [`Outcome`]; at most one is active in a conversation |
+//! | Step | one model request within a turn, and the tool calls it asked for |
+//! | [`ToolCall`] | one wish of the model; its tool declares an [`Effect`] |
+//! | [`Mode`] | Ask, Plan or Build: which tools a turn may use |
+//! | [`Event`] | one fact in a conversation's log, numbered without gaps |
+//! | [`Delta`] | a piece of a part that is still being written; has an offset instead of a number |
+//! | [`Cursor`] | a position in a log: epoch, seq, and the offset in the part being written |
+//! | [`Principal`] | who asks for something |
+//! | [`LanguageModel`], [`Provider`] | one callable model; the vendor or server that offers several |
+//! | [`Tool`] | something a model may call |
+
+mod account;
+mod clock;
+mod conversation;
+mod event;
+mod ids;
+mod message;
+mod mode;
+pub mod sockets;
+mod turn;
+
+pub use account::Principal;
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use conversation::Conversation;
+pub use event::{Cursor, CursorError, Delta, Event, EventKind, Seq};
+pub use ids::{AccountId, ConversationId, MessageId, PartId, TurnId};
+pub use message::{Author, Message, Part, PartBody, PartKind, Place, ToolCall, ToolOutcome, ToolResult};
+pub use mode::Mode;
+pub use sockets::language_model::{LanguageModel, ModelName, Provider};
+pub use sockets::tool::{Effect, Tool};
+pub use turn::{Failure, FailureCode, Outcome, Turn, TurnState, Usage};
