@@ -18,7 +18,7 @@ impl Timestamp {
 }
 
 /// Where the present time comes from.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 

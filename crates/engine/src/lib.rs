@@ -1,1 +1,300 @@
+//! What the product does. [`Engine`] has the verbs that every face calls, a folder for each noun and a file for each verb.
+//!
+//! "What happens when a message arrives?" is answered by `messages/post.rs`, and from there by `turns/run.rs`.
 
+mod access;
+mod accounts;
+mod catalogue;
+mod conversations;
+mod error;
+mod events;
+mod messages;
+mod request_key;
+mod turns;
+
+use std::sync::Arc;
+
+use domain::{Clock, Conversation, ConversationId, Cursor, Principal, TurnId};
+use store::Store;
+
+pub use accounts::{Cookie, SignInCode};
+pub use catalogue::{Catalogue, ProviderView};
+pub use conversations::{Change, ImportedMessage, NewConversation, Paging, SearchHit, TITLES_TO_REPLACE};
+pub use error::{Error, Result};
+pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS, What};
+pub use messages::{Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
+pub use request_key::RequestKey;
+
+/// What the engine needs from the floors above and below it.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub catalogue: Catalogue,
+    pub settings: Settings,
+}
+
+/// How the owner set the engine up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The directory that a conversation's tools work in unless it has one of its own.
+    pub workdir: std::path::PathBuf,
+    /// Never a working directory: it holds the database and the token.
+    pub data_dir: Option<std::path::PathBuf>,
+    /// SHA-256 of the owner's token, in lower-case hex.
+    pub owner_token_hash: String,
+}
+
+/// The product's verbs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    catalogue: Catalogue,
+    settings: Settings,
+    bus: Arc<events::Bus>,
+    runners: turns::Runners,
+    accounts: accounts::Accounts,
+}
+
+impl Engine {
+    /// Takes up every turn that an earlier run left unfinished: it goes on where that is safe, or ends as interrupted.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn start(parts: Parts) -> Result<Self> {
+        let engine = Self {
+            inner: Arc::new(Inner {
+                bus: events::Bus::new(parts.store.clone()),
+                store: parts.store,
+                clock: parts.clock,
+                catalogue: parts.catalogue,
+                runners: turns::Runners::default(),
+                accounts: accounts::Accounts::default(),
+                settings: parts.settings,
+            }),
+        };
+        turns::resume_all(&engine).await?;
+        Ok(engine)
+    }
+
+    /// Stops claiming turns, lets those that run finish until `patience_ms` is over, and stores what is open.
+    pub async fn drain(&self, patience_ms: u64) {
+        turns::drain(self, patience_ms).await;
+    }
+
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.inner.catalogue
+    }
+
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    // Conversations.
+
+    /// Makes a conversation. A repeat with the same key gives the first one.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`], [`Error::InvalidText`], [`Error::BadWorkdir`], [`Error::UnknownProvider`], [`Error::InvalidModel`].
+    pub async fn create_conversation(
+        &self,
+        who: Principal,
+        new: NewConversation,
+        key: Option<RequestKey>,
+    ) -> Result<Conversation> {
+        conversations::create(self, who, new, key).await
+    }
+
+    /// Makes a conversation with finished messages in it, with new ids.
+    ///
+    /// # Errors
+    /// As [`Self::create_conversation`].
+    pub async fn import_conversation(
+        &self,
+        who: Principal,
+        new: NewConversation,
+        messages: Vec<ImportedMessage>,
+        key: Option<RequestKey>,
+    ) -> Result<Conversation> {
+        conversations::import(self, who, new, messages, key).await
+    }
+
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn conversation(&self, who: Principal, id: ConversationId) -> Result<Conversation> {
+        conversations::get(self, who, id).await
+    }
+
+    /// Those that `who` may see, the one that changed last first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn conversations(&self, who: Principal, paging: Paging) -> Result<Vec<Conversation>> {
+        conversations::list(self, who, paging).await
+    }
+
+    /// # Errors
+    /// [`Error::NotFound`], and as [`Self::create_conversation`]. Nothing is changed then.
+    pub async fn change_conversation(&self, who: Principal, id: ConversationId, change: Change) -> Result<Conversation> {
+        conversations::change(self, who, id, change).await
+    }
+
+    /// Cancels what runs (its terminal event is still sent), then removes everything.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete_conversation(&self, who: Principal, id: ConversationId) -> Result<()> {
+        conversations::delete(self, who, id).await
+    }
+
+    /// Text parts in which the words occur, best first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn search(&self, who: Principal, words: String, limit: u32) -> Result<Vec<SearchHit>> {
+        conversations::search(self, who, words, limit).await
+    }
+
+    // Messages and turns.
+
+    /// Stores a message and sees to it that it is answered. When this returns, the message is on disk.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::EmptyMessage`], [`Error::InvalidText`], [`Error::Conflict`], [`Error::Busy`],
+    /// [`Error::QueueFull`], [`Error::BadWorkdir`]. Nothing is stored then.
+    pub async fn post_message(&self, who: Principal, post: Post) -> Result<Posted> {
+        messages::post(self, who, post).await
+    }
+
+    /// The newest `limit` text blocks (before the block or message `before`), oldest first, each as one row.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: the conversation, or `before` is not in it.
+    pub async fn rows(
+        &self,
+        who: Principal,
+        id: ConversationId,
+        before: Option<uuid::Uuid>,
+        limit: Option<u32>,
+    ) -> Result<Vec<Row>> {
+        messages::rows(self, who, id, before, limit).await
+    }
+
+    /// The newest `limit` messages (before `before`), oldest first, with all their parts, and the position they stand for.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: the conversation, or `before` is not in it.
+    pub async fn transcript(
+        &self,
+        who: Principal,
+        id: ConversationId,
+        before: Option<uuid::Uuid>,
+        limit: Option<u32>,
+    ) -> Result<Transcript> {
+        messages::transcript(self, who, id, before, limit).await
+    }
+
+    /// Ends the running turn (or the given one, which may also wait in the queue). `false`: there was nothing to end.
+    /// When this returns, the end is on disk; what the turn has said so far is kept.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn cancel(&self, who: Principal, id: ConversationId, turn: Option<TurnId>) -> Result<bool> {
+        turns::cancel(self, who, id, turn).await
+    }
+
+    // Following.
+
+    /// Follows a conversation: what there is at the position, and then everything after it, once, in order.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::BadCursor`] if the position is none of this log.
+    pub async fn follow(&self, who: Principal, id: ConversationId, from: From) -> Result<Opened> {
+        events::follow(self, who, id, from).await
+    }
+
+    /// The rows that stand for exactly the position at which `opened` begins to follow: rows and what follows is everything.
+    /// The `bool` says that there are older rows.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn rows_at(&self, opened: &Opened, limit: u32) -> Result<(Vec<Row>, bool)> {
+        messages::rows_at(self, opened, limit).await
+    }
+
+    /// Everything that happens from now on in the conversations that `who` may see.
+    #[must_use]
+    pub fn feed(&self, who: Principal) -> Feed {
+        events::feed(self, who)
+    }
+
+    // Sign-in.
+
+    /// Who holds this bearer token, if anybody.
+    #[must_use]
+    pub fn principal_of_token(&self, token: &str) -> Option<Principal> {
+        accounts::principal_of_token(self, token)
+    }
+
+    /// Whose browser holds this cookie, if anybody's.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn principal_of_cookie(&self, cookie: &str) -> Result<Option<Principal>> {
+        accounts::principal_of_cookie(self, cookie).await
+    }
+
+    /// A fresh code for a sign-in link: good once, and for 10 minutes.
+    #[must_use]
+    pub fn new_sign_in_code(&self) -> SignInCode {
+        accounts::new_sign_in_code(self)
+    }
+
+    /// Signs a browser in with a code of [`Self::new_sign_in_code`]. `None`: the code is wrong, used or old.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`]: too many wrong attempts from `peer`; or the database's.
+    pub async fn sign_in_with_code(&self, code: &str, peer: std::net::IpAddr) -> Result<Option<Cookie>> {
+        accounts::sign_in_with_code(self, code, peer).await
+    }
+
+    /// Signs a browser in with the owner's token. `None`: the token is wrong.
+    ///
+    /// # Errors
+    /// As [`Self::sign_in_with_code`].
+    pub async fn sign_in_with_token(&self, token: &str, peer: std::net::IpAddr) -> Result<Option<Cookie>> {
+        accounts::sign_in_with_token(self, token, peer).await
+    }
+
+    /// Counts a failed sign-in by name and password. No account has a password yet, so every one fails.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`]: too many wrong attempts from `peer`.
+    pub fn sign_in_with_password(&self, _name: &str, _password: &str, peer: std::net::IpAddr) -> Result<Option<Cookie>> {
+        accounts::refuse(self, peer)
+    }
+
+    /// Signs the browser out. Sockets and streams of this cookie end within 5 s.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn sign_out(&self, cookie: &str) -> Result<()> {
+        accounts::sign_out(self, cookie).await
+    }
+
+    /// The position `text` stands for.
+    ///
+    /// # Errors
+    /// [`Error::BadCursor`].
+    pub fn parse_cursor(text: &str) -> Result<Cursor> {
+        text.parse().map_err(|_| Error::BadCursor)
+    }
+}

@@ -1,0 +1,56 @@
+use domain::{Conversation, ConversationId, EventKind, Principal};
+use store::conversations;
+use store::events::Fence;
+
+use super::NewConversation;
+use crate::events::Append;
+use crate::request_key::{RequestKey, once};
+use crate::{Engine, Error, Result, access};
+
+pub(crate) async fn create(
+    engine: &Engine,
+    who: Principal,
+    new: NewConversation,
+    key: Option<RequestKey>,
+) -> Result<Conversation> {
+    let conversation = prepare(engine, who, new).await?;
+    let append = Append::to(engine, conversation.id, Fence::Open);
+    let at = append.at();
+    let id = engine
+        .inner
+        .store
+        .write(move |tx| {
+            once(tx, who, key, at, |tx| {
+                conversations::insert(tx, &conversation)?;
+                append.event(tx, None, |_| EventKind::ConversationCreated)?;
+                Ok::<_, Error>(conversation.id)
+            })
+        })
+        .await?;
+    super::get(engine, who, id).await
+}
+
+/// The conversation as it will be stored, once everything about it has been checked.
+pub(super) async fn prepare(engine: &Engine, who: Principal, new: NewConversation) -> Result<Conversation> {
+    if new.title.contains('\0') {
+        return Err(Error::InvalidText);
+    }
+    let model = new.model.unwrap_or_else(|| engine.catalogue().default_model().clone());
+    engine.catalogue().model(&model)?;
+    let workdir = match new.workdir {
+        Some(path) => access::workdir(engine, who, &path).await?,
+        None => engine.inner.settings.workdir.clone(),
+    };
+    let now = engine.inner.clock.now();
+    Ok(Conversation {
+        id: ConversationId::new(),
+        owner: who.account(),
+        title: new.title,
+        model,
+        mode: new.mode,
+        workdir,
+        created_at: now,
+        updated_at: now,
+        busy: false,
+    })
+}

@@ -1,0 +1,68 @@
+//! The one way into the log. What is appended in a transaction is published after its commit, and cannot be forgotten.
+
+use std::sync::Arc;
+
+use domain::{ConversationId, Event, EventKind, Seq, Timestamp, TurnId};
+use store::events::{self, Fence};
+use store::{StoreError, Tx};
+
+use super::Bus;
+use crate::{Engine, Error};
+
+/// Why a transaction that appends did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppendError {
+    /// The conversation is deleted, or another node holds the turn now.
+    #[error("the conversation is no longer ours to write to")]
+    Gone,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Gone => Self::NotFound,
+            AppendError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What it takes to append to one conversation.
+#[derive(Debug, Clone)]
+pub(crate) struct Append {
+    bus: Arc<Bus>,
+    conversation: ConversationId,
+    fence: Fence,
+    at: Timestamp,
+}
+
+impl Append {
+    /// Appends to `conversation` at the present time.
+    pub(crate) fn to(engine: &Engine, conversation: ConversationId, fence: Fence) -> Self {
+        Self { bus: Arc::clone(&engine.inner.bus), conversation, fence, at: engine.inner.clock.now() }
+    }
+
+    pub(crate) const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Appends one event, whose number `kind` is told.
+    ///
+    /// # Errors
+    /// [`AppendError::Gone`], or the database's; the transaction must then be given up.
+    pub(crate) fn event(
+        &self,
+        tx: &mut Tx,
+        turn: Option<TurnId>,
+        kind: impl FnOnce(Seq) -> EventKind,
+    ) -> Result<Event, AppendError> {
+        let head = events::next(tx, self.conversation, self.fence)?.ok_or(AppendError::Gone)?;
+        let event =
+            Event { conversation: self.conversation, seq: head.seq, epoch: head.epoch, at: self.at, turn, kind: kind(head.seq) };
+        events::insert(tx, &event)?;
+        let (bus, published) = (Arc::clone(&self.bus), event.clone());
+        tx.after_commit(move || bus.publish(&published));
+        Ok(event)
+    }
+}

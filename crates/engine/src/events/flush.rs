@@ -1,0 +1,93 @@
+//! One flusher for all open parts of the node: at most one row for each part every 50 ms, all in one transaction.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use store::deltas::{self, StoredDelta};
+use store::{Store, StoreError};
+use tokio::sync::Notify;
+
+use super::live::{Live, OpenPart};
+
+/// How much of an unfinished text a crash may cost.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Flushes between two sweeps. A sweep reads the whole (small) table, so it is not done for every part.
+const SWEEP_EVERY: u32 = 40;
+
+/// The list of live logs with text that is not in the store yet.
+#[derive(Debug)]
+pub(super) struct Flusher {
+    list: Arc<List>,
+    store: Store,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    dirty: Mutex<Vec<Arc<Live>>>,
+    wake: Notify,
+    closed: AtomicBool,
+}
+
+impl Flusher {
+    /// Starts the task; it ends when the flusher is dropped.
+    pub(super) fn spawn(store: Store) -> Self {
+        let list = Arc::new(List::default());
+        tokio::spawn(run(Arc::clone(&list), store.clone()));
+        Self { list, store }
+    }
+
+    /// Puts the log on the list if it is not there.
+    pub(super) fn mark(&self, live: &Arc<Live>) {
+        if live.dirty.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.list.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(live));
+        self.list.wake.notify_one();
+    }
+
+    /// Stores what is open now.
+    pub(super) async fn flush_now(&self) {
+        flush(&self.list, &self.store).await;
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.list.closed.store(true, Ordering::Release);
+        self.list.wake.notify_one();
+    }
+}
+
+async fn run(list: Arc<List>, store: Store) {
+    let mut flushes = 0;
+    while !list.closed.load(Ordering::Acquire) {
+        list.wake.notified().await;
+        tokio::time::sleep(INTERVAL).await;
+        flush(&list, &store).await;
+        flushes += 1;
+        if flushes % SWEEP_EVERY == 0
+            && let Err::<(), StoreError>(error) = store.write(deltas::sweep).await
+        {
+            tracing::error!(%error, "pieces of finished parts could not be swept");
+        }
+    }
+}
+
+async fn flush(list: &List, store: &Store) {
+    let dirty = std::mem::take(&mut *list.dirty.lock().unwrap_or_else(PoisonError::into_inner));
+    let rows: Vec<StoredDelta> = dirty.iter().filter_map(|live| take(live)).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let stored = store.write(move |tx| rows.iter().try_for_each(|row| deltas::insert(tx, row))).await;
+    if let Err::<(), StoreError>(error) = stored {
+        tracing::error!(%error, "unfinished text could not be stored; it is stored when its part is complete");
+    }
+}
+
+fn take(live: &Live) -> Option<StoredDelta> {
+    live.dirty.store(false, Ordering::Release);
+    let (OpenPart { turn, message, part, ordinal, kind, place, at, text }, start) = live.take_unflushed()?;
+    Some(StoredDelta { conversation: live.conversation, turn, message, part, ordinal, kind, place, at, start, text })
+}

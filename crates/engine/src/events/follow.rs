@@ -1,0 +1,290 @@
+//! Following a conversation: a snapshot and the position it stands for, then everything after it, once, in order.
+//!
+//! Replay and live are one path. Attaching reads the live log first and the store second: what the live log had published
+//! is on disk by then, and what came later stands in the live log behind the mark. The words of a part reach a follower as
+//! deltas in any case: if the part was complete before the follower came, as one delta with what was still missing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use domain::{
+    Conversation, ConversationId, Cursor, Delta, Event, EventKind, Part, PartBody, PartKind, Principal, Seq, ToolCall, Turn,
+};
+use store::{StoreError, Tx, events, messages, turns};
+use tokio::sync::watch;
+
+use super::bus::Attached;
+use super::live::{Entry, Found, Mark, OpenPart, What};
+use crate::{Engine, Error, Result, access};
+
+/// Events read from the store at once.
+const REPLAY_PAGE: u32 = 256;
+/// Entries handed out at once.
+const BATCH: usize = 256;
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    Now,
+    /// Right behind this position.
+    Cursor(Cursor),
+}
+
+/// What a follower is given when it attaches.
+#[derive(Debug)]
+pub struct Opened {
+    pub conversation: Conversation,
+    /// The position behind which `follow` begins.
+    pub cursor: Cursor,
+    /// The part that was being written when the follower attached, with its text so far.
+    pub open: Option<OpenPart>,
+    /// The turn that was running when the follower attached.
+    pub running: Option<RunningTurn>,
+    pub follow: Follow,
+    /// The end of the log when the follower attached.
+    pub(crate) as_of: Seq,
+}
+
+/// A turn in mid-course.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningTurn {
+    pub turn: Turn,
+    /// Turns that wait behind it.
+    pub queued: u32,
+    /// Its texts that are complete; the one being written is [`Opened::open`].
+    pub texts: Vec<Part>,
+    /// Its tool calls that have not ended.
+    pub open_calls: Vec<ToolCall>,
+}
+
+pub(crate) async fn follow(engine: &Engine, who: Principal, id: ConversationId, from: From) -> Result<Opened> {
+    let attached = engine.inner.bus.live(id).await?;
+    let grown = attached.live.watch();
+    let mark = attached.live.mark();
+    let (as_of, open) = (mark.cursor.seq, mark.open.clone());
+    let probe = mark.clone();
+    let (conversation, running) = engine
+        .inner
+        .store
+        .read(move |tx| {
+            let conversation = access::conversation(tx, who, id)?;
+            if let From::Cursor(cursor) = from {
+                check(tx, id, cursor, &probe)?;
+            }
+            Ok::<_, Error>((conversation, running_turn(tx, id, as_of)?))
+        })
+        .await?;
+    let cursor = match from {
+        From::Now => mark.cursor,
+        From::Cursor(cursor) => cursor,
+    };
+    let stage = match from {
+        From::Now => Stage::Live { next: mark.index },
+        From::Cursor(_) => Stage::Replaying { until: mark },
+    };
+    let follow = Follow { engine: engine.clone(), attached, grown, seen: cursor, stage };
+    Ok(Opened { conversation, cursor, open, running, follow, as_of })
+}
+
+/// A place in the log of one conversation, and what comes after it.
+#[derive(Debug)]
+pub struct Follow {
+    engine: Engine,
+    attached: Attached,
+    grown: watch::Receiver<u64>,
+    /// The position of the last entry handed out.
+    seen: Cursor,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Reading from the store up to the mark.
+    Replaying { until: Mark },
+    /// Reading from the live log, from this number on.
+    Live { next: u64 },
+}
+
+impl Follow {
+    /// What comes next: at least one entry; `None` once the conversation is deleted. May be dropped and called again
+    /// without losing anything.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next(&mut self) -> Result<Option<Vec<Arc<Entry>>>> {
+        loop {
+            let entries = match &self.stage {
+                Stage::Replaying { until } => {
+                    let until = until.clone();
+                    let (entries, stage) = self.replay(until).await?;
+                    self.stage = stage;
+                    entries
+                }
+                Stage::Live { next } => {
+                    let next = *next;
+                    self.grown.mark_unchanged();
+                    match self.attached.live.entries(next, BATCH) {
+                        Found::Entries(entries) => {
+                            self.stage = Stage::Live { next: next + entries.len() as u64 };
+                            entries
+                        }
+                        Found::TooFarBehind => {
+                            self.stage = Stage::Replaying { until: self.attached.live.mark() };
+                            continue;
+                        }
+                        Found::Ended => return Ok(None),
+                    }
+                }
+            };
+            if let Some(last) = entries.last() {
+                self.seen = last.cursor;
+                return Ok(Some(entries));
+            }
+            if matches!(self.stage, Stage::Live { .. }) && self.grown.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// One page of the store, and the stage after it.
+    async fn replay(&self, until: Mark) -> Result<(Vec<Arc<Entry>>, Stage)> {
+        let (id, after, end) = (self.attached.live.conversation, self.seen.seq, until.cursor.seq);
+        let page = self.engine.inner.store.read(move |tx| events::range(tx, id, after, end, REPLAY_PAGE)).await;
+        let page = page.map_err(Error::from)?;
+        let whole = page.len() < REPLAY_PAGE as usize;
+        let mut replay = Replay { at: self.seen, entries: VecDeque::new() };
+        page.into_iter().for_each(|event| replay.fact(event));
+        if !whole {
+            return Ok((replay.entries.into(), Stage::Replaying { until }));
+        }
+        if let Some(open) = &until.open {
+            replay.missing(id, open);
+        }
+        Ok((replay.entries.into(), Stage::Live { next: until.index }))
+    }
+}
+
+/// Turns stored facts into the entries that a follower at `at` has not seen.
+struct Replay {
+    at: Cursor,
+    entries: VecDeque<Arc<Entry>>,
+}
+
+impl Replay {
+    fn fact(&mut self, event: Event) {
+        let (epoch, seq) = (event.epoch, event.seq);
+        let mut offset = self.at.offset;
+        match &event.kind {
+            EventKind::PartCompleted { part } => {
+                if let Some(open) = as_open(part, &event) {
+                    self.missing(event.conversation, &open);
+                }
+                offset = 0;
+            }
+            EventKind::TurnResumed | EventKind::TurnFinished { .. } => offset = 0,
+            EventKind::ConversationCreated
+            | EventKind::ConversationRenamed { .. }
+            | EventKind::ConversationChanged
+            | EventKind::ConversationDeleted
+            | EventKind::MessageAdded { .. }
+            | EventKind::TurnStarted { .. }
+            | EventKind::ToolCalled { .. }
+            | EventKind::ToolReturned { .. }
+            | EventKind::StatusNoted { .. } => {}
+        }
+        self.at = Cursor { epoch, seq, offset };
+        self.entries.push_back(Entry::new(self.at, What::Fact(event)));
+    }
+
+    /// The rest of a part, if there is a rest.
+    fn missing(&mut self, conversation: ConversationId, part: &OpenPart) {
+        let Some(text) = part.text.get(self.at.offset..).filter(|text| !text.is_empty()) else { return };
+        let delta = Delta {
+            conversation,
+            turn: part.turn,
+            message: part.message,
+            part: part.part,
+            ordinal: part.ordinal,
+            kind: part.kind,
+            place: part.place,
+            offset: self.at.offset,
+            text: text.into(),
+        };
+        self.at.offset = part.text.len();
+        self.entries.push_back(Entry::new(self.at, What::Delta(delta)));
+    }
+}
+
+fn as_open(part: &Part, event: &Event) -> Option<OpenPart> {
+    let (kind, text) = match &part.body {
+        PartBody::Text { text } => (PartKind::Text, text),
+        PartBody::Reasoning { text, .. } => (PartKind::Reasoning, text),
+        PartBody::ToolCall(_) | PartBody::ToolResult(_) | PartBody::Opaque(_) => return None,
+    };
+    Some(OpenPart {
+        turn: event.turn?,
+        message: part.message,
+        part: part.id,
+        ordinal: part.ordinal,
+        kind,
+        place: part.place,
+        at: part.created_at,
+        text: text.clone(),
+    })
+}
+
+/// Whether `cursor` is a position of this log: its last event must be the one that was numbered so in that epoch, and its
+/// offset must lie in the part that was being written then.
+fn check(tx: &mut Tx, id: ConversationId, cursor: Cursor, mark: &Mark) -> Result<()> {
+    if cursor.epoch > mark.cursor.epoch || cursor.seq > mark.cursor.seq {
+        return Err(Error::BadCursor);
+    }
+    if cursor.seq > Seq(0) && events::epoch_of(tx, id, cursor.seq)?.is_none_or(|epoch| epoch > cursor.epoch) {
+        return Err(Error::BadCursor);
+    }
+    if cursor.offset == 0 {
+        return Ok(());
+    }
+    let text = text_being_written(tx, id, cursor.seq, mark)?.ok_or(Error::BadCursor)?;
+    if text.is_char_boundary(cursor.offset) { Ok(()) } else { Err(Error::BadCursor) }
+}
+
+/// The text of the part that was open right after event `seq`; `None` if there was none, or a crash has taken it back.
+fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) -> Result<Option<String>, StoreError> {
+    for event in events::range(tx, id, seq, mark.cursor.seq, REPLAY_PAGE)? {
+        match event.kind {
+            EventKind::PartCompleted { part } => return Ok(part.body.text().map(str::to_owned)),
+            EventKind::TurnStarted { .. }
+            | EventKind::TurnResumed
+            | EventKind::TurnFinished { .. }
+            | EventKind::ToolCalled { .. }
+            | EventKind::ToolReturned { .. }
+            | EventKind::ConversationDeleted => return Ok(None),
+            EventKind::ConversationCreated
+            | EventKind::ConversationRenamed { .. }
+            | EventKind::ConversationChanged
+            | EventKind::MessageAdded { .. }
+            | EventKind::StatusNoted { .. } => {}
+        }
+    }
+    Ok(mark.open.as_ref().map(|open| open.text.clone()))
+}
+
+fn running_turn(tx: &mut Tx, id: ConversationId, as_of: Seq) -> Result<Option<RunningTurn>, StoreError> {
+    let Some(turn) = turns::running_at(tx, id, as_of)? else { return Ok(None) };
+    let queued = turns::open(tx, id)?.iter().filter(|open| open.id != turn.id).count();
+    let mut texts = Vec::new();
+    let mut open_calls: Vec<ToolCall> = Vec::new();
+    for message in messages::of_turn_as_of(tx, turn.id, as_of)? {
+        let from_agent = message.author == domain::Author::Agent;
+        for part in message.parts {
+            match &part.body {
+                PartBody::Text { .. } if from_agent => texts.push(part),
+                PartBody::ToolCall(call) => open_calls.push(call.clone()),
+                PartBody::ToolResult(result) => open_calls.retain(|call| call.id != result.call_id),
+                PartBody::Text { .. } | PartBody::Reasoning { .. } | PartBody::Opaque(_) => {}
+            }
+        }
+    }
+    Ok(Some(RunningTurn { turn, queued: u32::try_from(queued).unwrap_or(u32::MAX), texts, open_calls }))
+}

@@ -1,0 +1,311 @@
+//! The live log of one conversation: an append-only buffer, and a `watch` that says how long it is.
+//!
+//! Each follower keeps its own place in the buffer, so a publisher does the same little work for one follower as for ten
+//! thousand, and a slow one holds up nobody: if the buffer has moved on, it reads from the store what it has missed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use domain::{ConversationId, Cursor, Delta, Event, EventKind, MessageId, PartId, PartKind, Place, Seq, Timestamp, TurnId};
+use tokio::sync::watch;
+
+/// Encodings that an entry can remember: one for each face that streams.
+pub const SLOTS: usize = 4;
+
+/// Entries that one conversation keeps for its followers. Who is further behind reads from the store.
+const ENTRIES: usize = 8192;
+
+/// One thing that happened, with the position that a follower has reached once it has seen it.
+#[derive(Debug)]
+pub struct Entry {
+    pub cursor: Cursor,
+    pub what: What,
+    encoded: [OnceLock<Option<Bytes>>; SLOTS],
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// It is on disk.
+    Fact(Event),
+    /// It will be within 50 ms.
+    Delta(Delta),
+}
+
+impl Entry {
+    pub(crate) fn new(cursor: Cursor, what: What) -> Arc<Self> {
+        Arc::new(Self { cursor, what, encoded: Default::default() })
+    }
+
+    #[must_use]
+    pub const fn conversation(&self) -> ConversationId {
+        match &self.what {
+            What::Fact(event) => event.conversation,
+            What::Delta(delta) => delta.conversation,
+        }
+    }
+
+    #[must_use]
+    pub const fn turn(&self) -> Option<TurnId> {
+        match &self.what {
+            What::Fact(event) => event.turn,
+            What::Delta(delta) => Some(delta.turn),
+        }
+    }
+
+    /// The entry in the words of the face that owns `slot` (below [`SLOTS`]). It is encoded once, and every follower gets
+    /// the same bytes; `None` if the face has no words for it.
+    pub fn encoded(&self, slot: usize, encode: impl FnOnce(&Self) -> Option<Bytes>) -> Option<Bytes> {
+        match self.encoded.get(slot) {
+            Some(cell) => cell.get_or_init(|| encode(self)).clone(),
+            None => encode(self),
+        }
+    }
+}
+
+/// The part that is being written, as far as it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPart {
+    pub turn: TurnId,
+    pub message: MessageId,
+    pub part: PartId,
+    pub ordinal: u32,
+    pub kind: PartKind,
+    pub place: Place,
+    /// When it began.
+    pub at: Timestamp,
+    pub text: String,
+}
+
+/// The live log of one conversation.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) conversation: ConversationId,
+    state: Mutex<State>,
+    /// Entries ever appended here; followers wait for it to grow.
+    length: watch::Sender<u64>,
+    /// Set while the flusher has this log on its list.
+    pub(crate) dirty: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The end of the log as far as it has been published; `None` until the store has told it.
+    head: Option<(i64, Seq)>,
+    /// Facts that came before one with a smaller number: commits answer in order, threads do not.
+    early: BTreeMap<Seq, Event>,
+    /// The number of the first entry still kept.
+    base: u64,
+    entries: VecDeque<Arc<Entry>>,
+    open: Option<OpenPart>,
+    /// Bytes of the open part that are in the store.
+    flushed: usize,
+    ended: bool,
+}
+
+/// Where a follower stands when it attaches.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    pub(crate) index: u64,
+    pub(crate) cursor: Cursor,
+    pub(crate) open: Option<OpenPart>,
+}
+
+/// What a follower finds at its place in the buffer.
+pub(crate) enum Found {
+    Entries(Vec<Arc<Entry>>),
+    /// The buffer has moved on; the store knows the rest.
+    TooFarBehind,
+    /// Nothing will come any more.
+    Ended,
+}
+
+impl Live {
+    pub(crate) fn new(conversation: ConversationId) -> Self {
+        Self {
+            conversation,
+            state: Mutex::default(),
+            length: watch::channel(0).0,
+            dirty: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the log where it ends in the store. Facts that were published meanwhile are taken up or dropped.
+    pub(crate) fn load(&self, epoch: i64, seq: Seq) {
+        let mut state = self.lock();
+        if state.head.is_none() {
+            state.head = Some((epoch, seq));
+            self.take_early(&mut state);
+        }
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.lock().head.is_some()
+    }
+
+    /// Publishes a fact that is on disk. Facts may come in any order, and more than once.
+    pub(crate) fn publish(&self, event: Event) {
+        let mut state = self.lock();
+        state.early.insert(event.seq, event);
+        self.take_early(&mut state);
+    }
+
+    /// Publishes the next piece of a part, which it opens if it is not open.
+    pub(crate) fn write(&self, turn: TurnId, part: &PartName, text: &str) -> Option<Arc<Entry>> {
+        let mut state = self.lock();
+        let (epoch, seq) = state.head?;
+        if state.open.as_ref().is_none_or(|open| open.part != part.part) {
+            state.flushed = 0;
+            state.open = Some(OpenPart {
+                turn,
+                message: part.message,
+                part: part.part,
+                ordinal: part.ordinal,
+                kind: part.kind,
+                place: Place::behind(seq),
+                at: part.at,
+                text: String::new(),
+            });
+        }
+        let open = state.open.as_mut()?;
+        let offset = open.text.len();
+        open.text.push_str(text);
+        let delta = Delta {
+            conversation: self.conversation,
+            turn,
+            message: part.message,
+            part: part.part,
+            ordinal: part.ordinal,
+            kind: part.kind,
+            place: open.place,
+            offset,
+            text: text.into(),
+        };
+        let entry = Entry::new(Cursor { epoch, seq, offset: offset + text.len() }, What::Delta(delta));
+        self.push(&mut state, Arc::clone(&entry));
+        Some(entry)
+    }
+
+    /// The part that is being written.
+    pub(crate) fn open_part(&self) -> Option<OpenPart> {
+        self.lock().open.clone()
+    }
+
+    /// What of the open part is not in the store yet. It is taken to be stored from now on.
+    pub(crate) fn take_unflushed(&self) -> Option<(OpenPart, usize)> {
+        let mut state = self.lock();
+        let start = state.flushed;
+        let open = state.open.as_ref().filter(|open| open.text.len() > start)?;
+        let unflushed = OpenPart { text: open.text[start..].to_owned(), ..open.clone_without_text() };
+        state.flushed = start + unflushed.text.len();
+        Some((unflushed, start))
+    }
+
+    /// The end of the log, for a follower that attaches now.
+    pub(crate) fn mark(&self) -> Mark {
+        let state = self.lock();
+        let (epoch, seq) = state.head.unwrap_or_default();
+        let offset = state.open.as_ref().map_or(0, |open| open.text.len());
+        let index = state.base + state.entries.len() as u64;
+        Mark { index, cursor: Cursor { epoch, seq, offset }, open: state.open.clone() }
+    }
+
+    /// At most `limit` entries from number `index` on; possibly none.
+    pub(crate) fn entries(&self, index: u64, limit: usize) -> Found {
+        let state = self.lock();
+        let Some(start) = index.checked_sub(state.base) else { return Found::TooFarBehind };
+        let start = usize::try_from(start).unwrap_or(usize::MAX).min(state.entries.len());
+        let end = start.saturating_add(limit).min(state.entries.len());
+        if start == end && state.ended {
+            return Found::Ended;
+        }
+        Found::Entries(state.entries.range(start..end).cloned().collect())
+    }
+
+    /// Wakes whenever the log has grown.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.length.subscribe()
+    }
+
+    fn take_early(&self, state: &mut State) {
+        let Some((_, mut seq)) = state.head else { return };
+        while let Some(first) = state.early.first_entry() {
+            if first.key().0 > seq.0 + 1 {
+                return;
+            }
+            let event = first.remove();
+            if event.seq <= seq {
+                continue;
+            }
+            seq = event.seq;
+            state.head = Some((event.epoch, seq));
+            self.push_fact(state, event);
+        }
+    }
+
+    fn push_fact(&self, state: &mut State, event: Event) {
+        if closes_open_part(&event.kind, state.open.as_ref()) {
+            state.open = None;
+        }
+        let offset = state.open.as_ref().map_or(0, |open| open.text.len());
+        state.ended |= event.kind == EventKind::ConversationDeleted;
+        let cursor = Cursor { epoch: event.epoch, seq: event.seq, offset };
+        self.push(state, Entry::new(cursor, What::Fact(event)));
+    }
+
+    fn push(&self, state: &mut State, entry: Arc<Entry>) {
+        state.entries.push_back(entry);
+        if state.entries.len() > ENTRIES {
+            state.entries.pop_front();
+            state.base += 1;
+        }
+        let length = state.base + state.entries.len() as u64;
+        self.length.send_replace(length);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which part a piece of text belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartName {
+    pub(crate) message: MessageId,
+    pub(crate) part: PartId,
+    pub(crate) ordinal: u32,
+    pub(crate) kind: PartKind,
+    /// When it began.
+    pub(crate) at: Timestamp,
+}
+
+impl OpenPart {
+    const fn clone_without_text(&self) -> Self {
+        Self {
+            turn: self.turn,
+            message: self.message,
+            part: self.part,
+            ordinal: self.ordinal,
+            kind: self.kind,
+            place: self.place,
+            at: self.at,
+            text: String::new(),
+        }
+    }
+}
+
+/// A resumed turn voids what was open; the end of a turn leaves nothing open.
+fn closes_open_part(kind: &EventKind, open: Option<&OpenPart>) -> bool {
+    match kind {
+        EventKind::PartCompleted { part } => open.is_some_and(|open| open.part == part.id),
+        EventKind::TurnResumed | EventKind::TurnFinished { .. } | EventKind::ConversationDeleted => true,
+        EventKind::ConversationCreated
+        | EventKind::ConversationRenamed { .. }
+        | EventKind::ConversationChanged
+        | EventKind::MessageAdded { .. }
+        | EventKind::TurnStarted { .. }
+        | EventKind::ToolCalled { .. }
+        | EventKind::ToolReturned { .. }
+        | EventKind::StatusNoted { .. } => false,
+    }
+}

@@ -1,0 +1,203 @@
+//! What happens when a message arrives: one transaction stores the message, its event and the turn that will answer it;
+//! then it is acknowledged; then a runner is woken.
+
+use std::path::PathBuf;
+
+use domain::{
+    Author, Conversation, Cursor, EventKind, Message, MessageId, Part, PartBody, Place, Principal, Seq, Turn, TurnId, TurnState,
+    Usage,
+};
+use store::events::Fence;
+use store::{Tx, conversations, events, messages, turns};
+
+use super::{Post, Posted, TitleRule, WhenBusy};
+use crate::conversations::TITLES_TO_REPLACE;
+use crate::events::Append;
+use crate::request_key::fingerprint;
+use crate::turns::runner;
+use crate::{Engine, Error, Result, access};
+
+/// Messages that may wait in one conversation. More would hardly be read by the time they are answered.
+const QUEUE: usize = 50;
+
+pub(crate) async fn post(engine: &Engine, who: Principal, post: Post) -> Result<Posted> {
+    if post.text.trim().is_empty() {
+        return Err(Error::EmptyMessage);
+    }
+    if post.text.contains('\0') || post.client_id.as_ref().is_some_and(|id| id.contains('\0')) {
+        return Err(Error::InvalidText);
+    }
+    let conversation = post.conversation;
+    let workdir = match &post.workdir {
+        Some(path) => Some(access::workdir(engine, who, path).await?),
+        None => None,
+    };
+    let append = Append::to(engine, conversation, Fence::Open);
+    let interrupt = post.when_busy == WhenBusy::Interrupt;
+    let posted = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir)).await?;
+    if interrupt && !posted.duplicate {
+        // The turn that runs is ended in the background: the message is safe, and its sender need not wait.
+        runner::interrupt(engine, conversation, posted.turn);
+    }
+    runner::wake(engine, conversation);
+    Ok(posted)
+}
+
+fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Option<PathBuf>) -> Result<Posted> {
+    let conversation = access::conversation(tx, who, post.conversation)?;
+    let print = fingerprint(&[post.text.as_bytes()]);
+    if let Some(client_id) = &post.client_id
+        && let Some((message, before)) = messages::by_client_id(tx, conversation.id, who.account(), client_id)?
+    {
+        return if before == print { duplicate(tx, message) } else { Err(Error::Conflict) };
+    }
+    let open = turns::open(tx, conversation.id)?;
+    let running = open.iter().find(|turn| turn.state == TurnState::Running);
+    if post.when_busy == WhenBusy::Reject && !open.is_empty() {
+        return Err(Error::Busy);
+    }
+    if open.iter().filter(|turn| turn.state == TurnState::Queued).count() >= QUEUE {
+        return Err(Error::QueueFull);
+    }
+    let steered = running.filter(|_| post.when_busy == WhenBusy::Steer);
+    let queued = match (post.when_busy, steered) {
+        (_, Some(_)) => 0,
+        // It is answered next: only the turn that is being interrupted stands before it.
+        (WhenBusy::Interrupt, None) => u32::from(running.is_some()),
+        (WhenBusy::Queue | WhenBusy::Steer | WhenBusy::Reject, None) => u32::try_from(open.len()).unwrap_or(u32::MAX),
+    };
+    let turn = match steered {
+        Some(running) => running.id,
+        None => queue_turn(tx, append, &conversation, &post, workdir)?,
+    };
+    let message =
+        add_message(tx, append, who, &conversation, &post, &Answer { turn, queued, steered: steered.is_some() }, &print)?;
+    name(tx, append, conversation, &post)?;
+    Ok(message)
+}
+
+/// By which turn a message is answered.
+struct Answer {
+    turn: TurnId,
+    queued: u32,
+    steered: bool,
+}
+
+fn queue_turn(
+    tx: &mut Tx,
+    append: &Append,
+    conversation: &Conversation,
+    post: &Post,
+    workdir: Option<PathBuf>,
+) -> Result<TurnId> {
+    let turn = Turn {
+        id: TurnId::new(),
+        conversation: conversation.id,
+        state: TurnState::Queued,
+        mode: post.mode.unwrap_or(conversation.mode),
+        workdir,
+        reply: MessageId::new(),
+        created_at: append.at(),
+        started_at: None,
+        steps: 0,
+        usage: Usage::default(),
+    };
+    let position = match post.when_busy {
+        WhenBusy::Interrupt => turns::Position::First,
+        WhenBusy::Queue | WhenBusy::Steer | WhenBusy::Reject => turns::Position::Last,
+    };
+    turns::insert(tx, &turn, position)?;
+    Ok(turn.id)
+}
+
+fn add_message(
+    tx: &mut Tx,
+    append: &Append,
+    who: Principal,
+    conversation: &Conversation,
+    post: &Post,
+    answer: &Answer,
+    print: &str,
+) -> Result<Posted> {
+    let id = MessageId::new();
+    let text = PartBody::Text { text: post.text.clone() };
+    let part = |seq: Seq| Part {
+        id: id.into(),
+        message: id,
+        ordinal: 0,
+        place: Place::at(seq),
+        body: text.clone(),
+        created_at: append.at(),
+    };
+    let event = append.event(tx, Some(answer.turn), |seq| EventKind::MessageAdded {
+        part: part(seq),
+        client_id: post.client_id.clone(),
+        queued: answer.queued,
+        steered: answer.steered,
+    })?;
+    let message = Message {
+        id,
+        conversation: conversation.id,
+        place: Place::at(event.seq),
+        author: Author::Person(who.account()),
+        turn: answer.turn,
+        client_id: post.client_id.clone(),
+        created_at: append.at(),
+        parts: vec![part(event.seq)],
+    };
+    messages::insert(tx, &message, Some(print))?;
+    conversations::touch(tx, conversation.id, append.at())?;
+    let before = Cursor { epoch: event.epoch, seq: Seq(event.seq.0 - 1), offset: 0 };
+    Ok(Posted { message, turn: answer.turn, queued: answer.queued, duplicate: false, before })
+}
+
+/// The first message names a conversation whose title nobody chose.
+fn name(tx: &mut Tx, append: &Append, mut conversation: Conversation, post: &Post) -> Result<()> {
+    if !TITLES_TO_REPLACE.contains(&conversation.title.as_str()) {
+        return Ok(());
+    }
+    let title = title(&post.text, post.title_rule);
+    if title.is_empty() || title == conversation.title {
+        return Ok(());
+    }
+    append.event(tx, None, |_| EventKind::ConversationRenamed { title: title.clone() })?;
+    conversation.title = title;
+    conversation.updated_at = conversation.updated_at.max(append.at());
+    conversations::update(tx, &conversation)?;
+    Ok(())
+}
+
+fn title(text: &str, rule: TitleRule) -> String {
+    match rule {
+        TitleRule::FirstFiftyCharacters => {
+            let title: String = text.chars().take(50).collect();
+            if title.len() < text.len() { title + "..." } else { title }
+        }
+        TitleRule::FirstLine => text.trim().lines().next().unwrap_or_default().trim().chars().take(60).collect(),
+    }
+}
+
+fn duplicate(tx: &mut Tx, message: Message) -> Result<Posted> {
+    let part = message.parts.first().map(|part| part.id).unwrap_or(message.id.into());
+    let seq = events::seq_of_part(tx, part)?.unwrap_or_default();
+    let before = Seq(seq.0 - 1);
+    let epoch = events::epoch_of(tx, message.conversation, before)?.unwrap_or_default();
+    let (turn, before) = (message.turn, Cursor { epoch, seq: before, offset: 0 });
+    let waiting = turns::open(tx, message.conversation)?;
+    let queued = waiting.iter().position(|open| open.id == turn).unwrap_or(0);
+    Ok(Posted { message, turn, queued: u32::try_from(queued).unwrap_or(u32::MAX), duplicate: true, before })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::title;
+    use crate::TitleRule::{FirstFiftyCharacters, FirstLine};
+
+    #[test]
+    fn titles_count_characters() {
+        assert_eq!(title(&"é".repeat(50), FirstFiftyCharacters), "é".repeat(50));
+        assert_eq!(title(&"é".repeat(51), FirstFiftyCharacters), "é".repeat(50) + "...");
+        assert_eq!(title("\n  one  \ntwo", FirstLine), "one");
+        assert_eq!(title(&"x".repeat(99), FirstLine), "x".repeat(60));
+    }
+}

@@ -1,0 +1,115 @@
+//! The tool calls of one step: they run together, and each result is stored as it comes.
+
+use std::time::{Duration, Instant};
+
+use domain::sockets::tool::{ToolContext, ToolError, ToolReply};
+use domain::{Author, Message, MessageId, Mode, Place, Timestamp, ToolCall, ToolOutcome, ToolResult, Turn};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::claim::begin_message;
+use super::finish::{End, store_result};
+use super::run::{Run, broken};
+use crate::{Engine, Error, Result};
+
+/// How long a call may take, whatever its own limit says.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Runs every open call of the turn, and begins the message of the next step.
+pub(super) async fn act(run: &mut Run) -> Result<(), End> {
+    let cancel = run.stops.cancel.child_token();
+    let _stop_all = cancel.clone().drop_guard();
+    let workdir = run.turn().workdir.clone().unwrap_or_else(|| run.claimed.conversation.workdir.clone());
+    let context = ToolContext { workdir, cancel };
+    let mut running: FuturesUnordered<_> = run
+        .claimed
+        .open_calls
+        .iter()
+        .cloned()
+        .map(|(ordinal, call)| {
+            let started = Instant::now();
+            let answer = answer(run.engine.clone(), run.turn().mode, context.clone(), call.clone());
+            async move { (ordinal, result(call, answer.await, started)) }
+        })
+        .collect();
+    loop {
+        let finished = tokio::select! {
+            biased;
+            () = run.stops.cancel.cancelled() => return Err(End::Outcome { outcome: domain::Outcome::Cancelled, fold: None }),
+            () = run.stops.shutdown.cancelled() => return Err(End::Shutdown { fold: None }),
+            finished = running.next() => finished,
+        };
+        let Some((ordinal, result)) = finished else { return Ok(()) };
+        store(run, ordinal, result).await.map_err(|error| broken(&error))?;
+    }
+}
+
+/// The message in which the results of a step reach the model.
+pub(super) const fn results_message(turn: &Turn, id: MessageId, place: Place, at: Timestamp) -> Message {
+    Message {
+        id,
+        conversation: turn.conversation,
+        place,
+        author: Author::System,
+        turn: turn.id,
+        client_id: None,
+        created_at: at,
+        parts: Vec::new(),
+    }
+}
+
+/// How a call was answered: by its tool, or by us because it could not run.
+enum Answer {
+    Tool(Result<ToolReply, ToolError>),
+    Refused(String),
+}
+
+async fn answer(engine: Engine, mode: Mode, context: ToolContext, call: ToolCall) -> Answer {
+    let Some(tool) = engine.catalogue().tool(&call.name).cloned() else {
+        return Answer::Refused(format!("Unknown tool: {}", call.name));
+    };
+    if !tool.spec().modes.contains(&mode) {
+        return Answer::Refused(format!("The tool {} is not available in {} mode", call.name, mode.as_str()));
+    }
+    // A task of its own, so that calls run side by side and a panic costs this call only.
+    let work = tokio::spawn(async move { tool.run(context, call.input).await });
+    let abort = work.abort_handle();
+    match tokio::time::timeout(TOOL_TIMEOUT, work).await {
+        Ok(Ok(reply)) => Answer::Tool(reply),
+        Ok(Err(_)) => Answer::Tool(Err(ToolError("The tool broke down".to_owned()))),
+        Err(_) => {
+            abort.abort();
+            Answer::Tool(Err(ToolError(format!("The tool took longer than {} s", TOOL_TIMEOUT.as_secs()))))
+        }
+    }
+}
+
+fn result(call: ToolCall, answer: Answer, started: Instant) -> ToolResult {
+    let (output, outcome, truncated) = match answer {
+        Answer::Tool(Ok(reply)) => (reply.output, ToolOutcome::Completed, reply.truncated),
+        Answer::Tool(Err(error)) => (format!("Tool execution failed: {error}"), ToolOutcome::Failed, false),
+        Answer::Refused(sentence) => (sentence, ToolOutcome::Failed, false),
+    };
+    // What tools bring may hold anything; U+0000 cannot be stored everywhere.
+    let output = if output.contains('\0') { output.replace('\0', "\u{FFFD}") } else { output };
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    ToolResult { call_id: call.id, name: call.name, output, outcome, truncated, duration_ms }
+}
+
+async fn store(run: &mut Run, ordinal: u32, result: ToolResult) -> Result<()> {
+    let (append, turn, mut results) = (run.append(), run.turn().clone(), run.claimed.results);
+    let last = run.claimed.open_calls.len() == 1;
+    let stored = run.engine.inner.store.write(move |tx| {
+        let seq = store_result(tx, &append, &turn, ordinal, result, &mut results)?;
+        let next = last.then(MessageId::new);
+        if let Some(next) = next {
+            begin_message(tx, &append, turn.id, turn.conversation, next, Place::behind(seq))?;
+        }
+        Ok::<_, Error>((results, next))
+    });
+    let (results, next) = stored.await?;
+    run.claimed.open_calls.retain(|(open, _)| *open != ordinal);
+    run.claimed.results = if next.is_some() { None } else { results };
+    run.claimed.message = next.unwrap_or(run.claimed.message);
+    Ok(())
+}

@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use domain::{ConversationId, EventKind, Outcome, Principal, Turn, TurnId, TurnState, Usage};
+use store::events::Fence;
+use store::{Tx, turns};
+
+use super::claim::start;
+use super::runner;
+use crate::events::Append;
+use crate::{Engine, Error, Result, access};
+
+/// Between the claim of a turn and its registration lies an instant in which it cannot be told to stop.
+const CLAIM_GAP: Duration = Duration::from_millis(2);
+
+pub(crate) async fn cancel(engine: &Engine, who: Principal, id: ConversationId, turn: Option<TurnId>) -> Result<bool> {
+    engine.inner.store.read(move |tx| access::conversation(tx, who, id)).await?;
+    loop {
+        let open = engine.inner.store.read(move |tx| turns::open(tx, id)).await.map_err(Error::from)?;
+        let target = match turn {
+            Some(turn) => open.into_iter().find(|open| open.id == turn),
+            None => open.into_iter().next(),
+        };
+        let Some(target) = target else { return Ok(false) };
+        if end_one(engine, id, &target).await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(CLAIM_GAP).await;
+    }
+}
+
+/// Ends every turn of the conversation.
+pub(crate) async fn cancel_all(engine: &Engine, id: ConversationId) -> Result<()> {
+    loop {
+        let open = engine.inner.store.read(move |tx| turns::open(tx, id)).await.map_err(Error::from)?;
+        // Those that wait go first, so that none of them is claimed when the one that runs has ended.
+        let Some(target) = open.last() else { return Ok(()) };
+        if !end_one(engine, id, target).await? {
+            tokio::time::sleep(CLAIM_GAP).await;
+        }
+    }
+}
+
+/// Ends a turn that waits or runs; `false` if it is neither just now.
+async fn end_one(engine: &Engine, id: ConversationId, turn: &Turn) -> Result<bool> {
+    if turn.state == TurnState::Running {
+        return Ok(runner::stop(engine, id, turn.id).await);
+    }
+    let append = Append::to(engine, id, Fence::Open);
+    let turn = turn.id;
+    engine.inner.store.write(move |tx| end_if_queued(tx, &append, turn)).await
+}
+
+/// Ends every turn of the conversation that still waits.
+pub(crate) fn end_queued(tx: &mut Tx, append: &Append, id: ConversationId) -> Result<()> {
+    for turn in turns::open(tx, id)? {
+        end_if_queued(tx, append, turn.id)?;
+    }
+    Ok(())
+}
+
+/// Its log has a start and an end like any other's, so that whoever waits for it is told.
+fn end_if_queued(tx: &mut Tx, append: &Append, id: TurnId) -> Result<bool> {
+    let Some(turn) = turns::get(tx, id)?.filter(|turn| turn.state == TurnState::Queued) else { return Ok(false) };
+    start(tx, append, &turn)?;
+    let event = append.event(tx, Some(id), |_| EventKind::TurnFinished {
+        reply: turn.reply,
+        last: turn.reply,
+        outcome: Outcome::Cancelled,
+        usage: Usage::default(),
+        cost: None,
+        duration_ms: 0,
+    })?;
+    turns::finish(tx, id, event.seq, &Outcome::Cancelled)?;
+    Ok(true)
+}

@@ -1,0 +1,16 @@
+//! A turn, from the queue to its end. `run.rs` is the loop: ask, act, repeat.
+
+mod act;
+mod ask;
+mod cancel;
+mod claim;
+mod finish;
+mod fold;
+mod prompt;
+mod resume;
+mod run;
+pub(crate) mod runner;
+
+pub(crate) use cancel::{cancel, cancel_all, end_queued};
+pub(crate) use resume::resume_all;
+pub(crate) use runner::{Runners, drain};

@@ -1,0 +1,144 @@
+//! The loop of a turn: ask, act, repeat, until the model asks for no more tools.
+
+use std::sync::Arc;
+
+use domain::sockets::language_model::StopReason;
+use domain::{Failure, FailureCode, LanguageModel, MessageId, Outcome, Seq, ToolCall, Turn};
+use store::events::Fence;
+
+use super::ask::ask;
+use super::claim::Claimed;
+use super::finish::{End, StepEnd, end_step, finish};
+use super::fold::Fold;
+use super::runner::Stops;
+use super::{act, prompt};
+use crate::events::{Append, Attached};
+use crate::{Engine, Error};
+
+/// Model requests that one turn may make. A model that asks for more is going in circles.
+pub(super) const MAX_STEPS: u32 = 50;
+
+/// A turn that is running.
+pub(super) struct Run {
+    pub(super) engine: Engine,
+    pub(super) attached: Attached,
+    pub(super) claimed: Claimed,
+    pub(super) model: Arc<dyn LanguageModel>,
+    pub(super) stops: Stops,
+    /// The end of the log when the model was last asked: what a person says later, it has not seen.
+    pub(super) asked_at: Seq,
+}
+
+impl Run {
+    pub(super) const fn turn(&self) -> &Turn {
+        &self.claimed.turn
+    }
+
+    pub(super) const fn message(&self) -> MessageId {
+        self.claimed.message
+    }
+
+    pub(super) fn append(&self) -> Append {
+        Append::to(&self.engine, self.claimed.conversation.id, Fence::Epoch(self.claimed.epoch))
+    }
+
+    pub(super) fn live(&self) -> &Arc<crate::events::Live> {
+        &self.attached.live
+    }
+}
+
+/// Runs the turn to its end.
+pub(super) async fn run(engine: &Engine, claimed: Claimed, stops: Stops) {
+    let (conversation, turn) = (claimed.conversation.id, claimed.turn.id);
+    let Ok(attached) = engine.inner.bus.live(conversation).await else {
+        // The conversation was deleted between the claim and now, or the database is gone: the next start will tell.
+        tracing::warn!(%conversation, %turn, "a turn could not be run because its conversation cannot be read");
+        return;
+    };
+    let model = engine.catalogue().model(&claimed.conversation.model);
+    let (model, missing) = match model {
+        Ok(model) => (model, None),
+        Err(_) => match engine.catalogue().model(engine.catalogue().default_model()) {
+            Ok(model) => (model, Some(claimed.conversation.model.to_string())),
+            Err(error) => {
+                tracing::error!(%error, "there is no model at all");
+                return;
+            }
+        },
+    };
+    let mut run = Run { engine: engine.clone(), attached, claimed, model, stops, asked_at: Seq::default() };
+    let end = match missing {
+        Some(name) => failed(FailureCode::ProviderAuth, format!("The model {name} is not available on this server.")),
+        None => drive(&mut run).await,
+    };
+    finish(&mut run, end).await;
+}
+
+async fn drive(run: &mut Run) -> End {
+    if !run.claimed.open_calls.is_empty()
+        && let Err(end) = act::act(run).await
+    {
+        return end;
+    }
+    while run.turn().steps < MAX_STEPS {
+        let request = match prompt::build(run).await {
+            Ok(request) => request,
+            Err(error) => return broken(&error),
+        };
+        let fold = match ask(run, request).await {
+            Ok(fold) => fold,
+            Err(end) => return end,
+        };
+        let calls = match step(run, fold).await {
+            Ok(Step::Ended) => return End::Done,
+            Ok(Step::Next) => continue,
+            Ok(Step::Act(calls)) => calls,
+            Err(end) => return end,
+        };
+        run.claimed.open_calls = (0..).zip(calls).collect();
+        if let Err(end) = act::act(run).await {
+            return end;
+        }
+    }
+    failed(FailureCode::LimitReached, format!("The turn was stopped after {MAX_STEPS} steps."))
+}
+
+enum Step {
+    Ended,
+    Next,
+    Act(Vec<ToolCall>),
+}
+
+/// What the model's answer means for the turn; stores the step.
+async fn step(run: &mut Run, mut fold: Fold) -> Result<Step, End> {
+    let outcome = match fold.stop() {
+        StopReason::EndTurn | StopReason::ToolUse if fold.has_calls() => None,
+        StopReason::EndTurn | StopReason::ToolUse => Some(Outcome::Completed),
+        StopReason::MaxTokens | StopReason::ContextWindowExceeded => Some(Outcome::Truncated),
+        StopReason::Refused => Some(Outcome::Refused),
+        StopReason::Paused => None,
+    };
+    run.claimed.turn.steps += 1;
+    run.claimed.turn.usage += fold.usage();
+    match end_step(run, &mut fold, outcome).await {
+        Ok(StepEnd::Finished) => Ok(Step::Ended),
+        Ok(StepEnd::NextMessage(message)) => {
+            run.claimed.message = message;
+            Ok(Step::Next)
+        }
+        Ok(StepEnd::Calls(calls)) => Ok(Step::Act(calls)),
+        Err(error) => Err(broken(&error)),
+    }
+}
+
+pub(super) fn failed(code: FailureCode, sentence: String) -> End {
+    End::Outcome { outcome: Outcome::Failed(Failure { code, sentence }), fold: None }
+}
+
+pub(super) fn broken(error: &Error) -> End {
+    match error {
+        Error::NotFound => End::Lost,
+        Error::StorageFull => failed(FailureCode::StorageFull, "The storage of this server is full.".to_owned()),
+        _ => failed(FailureCode::Internal, "Something went wrong on this server.".to_owned()),
+    }
+}

@@ -1,0 +1,191 @@
+//! Who runs turns: one task for each conversation that has something to answer, in the order of its queue.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::{ConversationId, TurnId};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::claim::{Claimed, claim};
+use super::run;
+use crate::{Engine, Error};
+
+/// Turns that run at once on one node. Those beyond wait in their queues.
+const TURNS_AT_ONCE: usize = 1024;
+/// How long to wait before trying again when the database refuses.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The tasks that run turns.
+#[derive(Debug)]
+pub(crate) struct Runners {
+    state: Mutex<State>,
+    places: Semaphore,
+    /// Cancelled when what still runs must stop now, because the program ends.
+    shutdown: CancellationToken,
+    /// How many tasks there are.
+    count: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    runners: HashMap<ConversationId, Runner>,
+    draining: bool,
+}
+
+#[derive(Debug, Default)]
+struct Runner {
+    /// Something was queued after the task last looked.
+    again: bool,
+    current: Option<Current>,
+}
+
+#[derive(Debug, Clone)]
+struct Current {
+    turn: TurnId,
+    cancel: CancellationToken,
+    /// Its sender is dropped when the turn has ended.
+    ended: watch::Receiver<()>,
+}
+
+/// How a turn may be told to stop.
+#[derive(Debug, Clone)]
+pub(super) struct Stops {
+    pub(super) cancel: CancellationToken,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Default for Runners {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            places: Semaphore::new(TURNS_AT_ONCE),
+            shutdown: CancellationToken::new(),
+            count: watch::channel(0).0,
+        }
+    }
+}
+
+impl Runners {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self, conversation: ConversationId, turn: TurnId) -> Option<Current> {
+        let current = self.lock().runners.get(&conversation).and_then(|runner| runner.current.clone());
+        current.filter(|current| current.turn == turn)
+    }
+}
+
+/// Sees to it that what waits in the conversation is answered.
+pub(crate) fn wake(engine: &Engine, conversation: ConversationId) {
+    start(engine, conversation, None);
+}
+
+/// Goes on with a turn that was taken up after a crash, and then with the queue.
+pub(super) fn go_on(engine: &Engine, claimed: Claimed) {
+    start(engine, claimed.conversation.id, Some(claimed));
+}
+
+fn start(engine: &Engine, conversation: ConversationId, first: Option<Claimed>) {
+    let runners = &engine.inner.runners;
+    let mut state = runners.lock();
+    if state.draining {
+        return;
+    }
+    if let Some(runner) = state.runners.get_mut(&conversation) {
+        runner.again = true;
+        return;
+    }
+    state.runners.insert(conversation, Runner::default());
+    runners.count.send_modify(|count| *count += 1);
+    tokio::spawn(serve(engine.clone(), conversation, first));
+}
+
+/// Cancels what runs in the conversation, unless it is `except`, without waiting for its end.
+pub(crate) fn interrupt(engine: &Engine, conversation: ConversationId, except: TurnId) {
+    let current = engine.inner.runners.lock().runners.get(&conversation).and_then(|runner| runner.current.clone());
+    if let Some(current) = current.filter(|current| current.turn != except) {
+        current.cancel.cancel();
+    }
+}
+
+/// Cancels the turn and waits for its end. `false`: it does not run here.
+pub(super) async fn stop(engine: &Engine, conversation: ConversationId, turn: TurnId) -> bool {
+    let Some(mut current) = engine.inner.runners.current(conversation, turn) else { return false };
+    current.cancel.cancel();
+    // An error says that the sender is gone, which is what is waited for.
+    while current.ended.changed().await.is_ok() {}
+    true
+}
+
+/// Stops claiming turns and waits for those that run; what still runs after `patience_ms` is stopped: with its text kept
+/// if it has shown some, otherwise to be taken up at the next start.
+pub(crate) async fn drain(engine: &Engine, patience_ms: u64) {
+    let runners = &engine.inner.runners;
+    runners.lock().draining = true;
+    let mut count = runners.count.subscribe();
+    let all_ended = async |count: &mut watch::Receiver<usize>| {
+        let _ = count.wait_for(|count| *count == 0).await;
+    };
+    if tokio::time::timeout(Duration::from_millis(patience_ms), all_ended(&mut count)).await.is_err() {
+        runners.shutdown.cancel();
+        if tokio::time::timeout(Duration::from_secs(2), all_ended(&mut count)).await.is_err() {
+            tracing::warn!("some turns did not stop in time; they are taken up at the next start");
+        }
+    }
+    engine.inner.bus.flush().await;
+}
+
+async fn serve(engine: Engine, conversation: ConversationId, first: Option<Claimed>) {
+    let runners = &engine.inner.runners;
+    let mut next = first;
+    loop {
+        let Ok(_place) = runners.places.acquire().await else { break };
+        let claimed = match next.take() {
+            Some(claimed) => Ok(Some(claimed)),
+            None if runners.lock().draining => Ok(None),
+            None => claim(&engine, conversation).await,
+        };
+        match claimed {
+            Ok(Some(claimed)) => run_one(&engine, claimed).await,
+            Ok(None) | Err(Error::NotFound) => {
+                if !look_again(runners, conversation) {
+                    break;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%conversation, %error, "a waiting message cannot be answered yet");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+    runners.count.send_modify(|count| *count -= 1);
+}
+
+async fn run_one(engine: &Engine, claimed: Claimed) {
+    let (conversation, turn) = (claimed.conversation.id, claimed.turn.id);
+    let runners = &engine.inner.runners;
+    let (end, ended) = watch::channel(());
+    let cancel = CancellationToken::new();
+    let set = |current: Option<Current>| {
+        if let Some(runner) = runners.lock().runners.get_mut(&conversation) {
+            runner.current = current;
+        }
+    };
+    set(Some(Current { turn, cancel: cancel.clone(), ended }));
+    run::run(engine, claimed, Stops { cancel, shutdown: runners.shutdown.clone() }).await;
+    set(None);
+    drop(end);
+}
+
+/// Whether something was queued meanwhile; if not, the runner is gone.
+fn look_again(runners: &Runners, conversation: ConversationId) -> bool {
+    let mut state = runners.lock();
+    let again = !state.draining && state.runners.get_mut(&conversation).is_some_and(|runner| std::mem::take(&mut runner.again));
+    if !again {
+        state.runners.remove(&conversation);
+    }
+    again
+}

@@ -1,0 +1,34 @@
+//! Full-text search over what was said. The index is written in the transaction that stores the words.
+
+use domain::{AccountId, ConversationId, MessageId, Timestamp};
+use uuid::Uuid;
+
+use crate::{StoreError, Tx, dialect};
+
+/// A text part in which the words occur.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    pub conversation: ConversationId,
+    pub message: MessageId,
+    pub text: String,
+    pub created_at: Timestamp,
+}
+
+/// Where all of these words occur, best first; the last word may be the beginning of one.
+///
+/// # Errors
+/// The database's.
+pub fn find(tx: &mut Tx, owner: AccountId, words: &str, limit: u32) -> Result<Vec<Hit>, StoreError> {
+    let Some(query) = dialect::search_query(words) else { return Ok(Vec::new()) };
+    let rows = tx.query(dialect::SEARCH, &[query.into(), owner.uuid().into(), i64::from(limit).into()])?;
+    rows.iter()
+        .map(|row| {
+            Ok(Hit {
+                conversation: ConversationId::from_uuid(row.get::<Uuid>(0)?),
+                message: MessageId::from_uuid(row.get::<Uuid>(1)?),
+                text: row.get(2)?,
+                created_at: Timestamp(row.get(3)?),
+            })
+        })
+        .collect()
+}
