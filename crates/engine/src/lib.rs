@@ -14,7 +14,7 @@ mod turns;
 
 use std::sync::Arc;
 
-use domain::{Clock, Conversation, ConversationId, Cursor, Principal, TurnId};
+use domain::{Clock, Conversation, ConversationId, Cursor, LanguageModel, Principal, TurnId};
 use store::Store;
 
 pub use accounts::{Cookie, SignInCode};
@@ -46,16 +46,23 @@ pub struct Settings {
 }
 
 /// The product's verbs. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("catalogue", &self.inner.catalogue).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
     catalogue: Catalogue,
+    /// Answers when a conversation's own model is gone: it says so.
+    default_model: Arc<dyn LanguageModel>,
     settings: Settings,
     bus: Arc<events::Bus>,
     runners: turns::Runners,
@@ -66,13 +73,14 @@ impl Engine {
     /// Takes up every turn that an earlier run left unfinished: it goes on where that is safe, or ends as interrupted.
     ///
     /// # Errors
-    /// The database's.
+    /// The default model is none of the catalogue's; or the database's.
     pub async fn start(parts: Parts) -> Result<Self> {
         let engine = Self {
             inner: Arc::new(Inner {
                 bus: events::Bus::new(parts.store.clone()),
                 store: parts.store,
                 clock: parts.clock,
+                default_model: parts.catalogue.model(parts.catalogue.default_model())?,
                 catalogue: parts.catalogue,
                 runners: turns::Runners::default(),
                 accounts: accounts::Accounts::default(),

@@ -61,6 +61,15 @@ pub fn of_turn(tx: &mut Tx, turn: TurnId) -> Result<Vec<StoredDelta>, StoreError
     rows.iter().map(delta).collect()
 }
 
+/// Forgets the pieces of every part of the turn.
+///
+/// # Errors
+/// The database's.
+pub fn forget(tx: &mut Tx, turn: TurnId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM delta WHERE turn_id = $1", &[turn.uuid().into()])?;
+    Ok(())
+}
+
 /// Forgets the pieces of parts that are complete, and of turns that no longer run.
 ///
 /// # Errors

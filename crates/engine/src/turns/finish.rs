@@ -1,7 +1,5 @@
 //! The end of a step, and of a turn. Each is one transaction: what was said last, what it cost, and what comes next.
 
-use std::time::Duration;
-
 use domain::{EventKind, Failure, FailureCode, MessageId, Outcome, Part, PartBody, PartId, Place, Seq, ToolCall, ToolOutcome};
 use domain::{ToolResult, Turn};
 use store::{Tx, conversations, messages, turns};
@@ -10,11 +8,9 @@ use super::act::results_message;
 use super::claim::begin_message;
 use super::fold::{Draft, Fold, store_parts};
 use super::run::Run;
+use super::runner::RETRY;
 use crate::events::Append;
 use crate::{Error, Result};
-
-/// How long to wait before trying again to store the end of a turn.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Why a turn ends.
 pub(super) enum End {

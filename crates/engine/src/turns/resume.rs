@@ -2,7 +2,7 @@
 //! ends as interrupted, with what is left of its text.
 
 use domain::{Author, ConversationId, EventKind, Message, MessageId, PartBody, Place, ToolCall, Turn, TurnState};
-use domain::{Effect, PartKind};
+use domain::{Effect, Failure, FailureCode, Outcome, PartKind};
 use store::events::Fence;
 use store::{Tx, conversations, deltas, messages, turns};
 
@@ -31,15 +31,34 @@ pub(crate) async fn resume_all(engine: &Engine) -> Result<()> {
     store.write(deltas::sweep).await.map_err(Error::from)
 }
 
+/// Ends the running turn of a conversation after a fault of ours.
+pub(super) async fn end_broken(engine: &Engine, id: ConversationId) {
+    let append = Append::to(engine, id, Fence::Open);
+    let ended = engine.inner.store.write(move |tx| {
+        let Some(turn) = running(tx, id)? else { return Ok(()) };
+        let left = Left::of(tx, &turn)?;
+        let sentence = "Something went wrong on this server.".to_owned();
+        end(tx, &append, turn, left, &Outcome::Failed(Failure { code: FailureCode::Internal, sentence }))
+    });
+    if let Err(error) = ended.await {
+        tracing::error!(conversation = %id, %error, "a broken turn could not be ended; the next start does it");
+    }
+}
+
+fn running(tx: &mut Tx, id: ConversationId) -> Result<Option<Turn>> {
+    Ok(turns::open(tx, id)?.into_iter().find(|turn| turn.state == TurnState::Running))
+}
+
 /// Ends the running turn, or makes it ours; `None`: only the queue is left.
 fn resume(tx: &mut Tx, append: &Append, catalogue: &Catalogue, id: ConversationId) -> Result<Option<Claimed>> {
-    let Some(turn) = turns::open(tx, id)?.into_iter().find(|turn| turn.state == TurnState::Running) else { return Ok(None) };
+    let Some(turn) = running(tx, id)? else { return Ok(None) };
     let epoch = conversations::raise_epoch(tx, id)?.ok_or(Error::NotFound)?;
     let left = Left::of(tx, &turn)?;
+    deltas::forget(tx, turn.id)?;
     let safe = !left.shown && left.open_calls.iter().all(|(_, call)| may_repeat(catalogue, call));
     if !safe || turns::count_resume(tx, turn.id)? > MAX_RESUMES {
         tracing::info!(turn = %turn.id, "a turn was cut off by the end of the program and is marked as interrupted");
-        interrupt(tx, append, turn, left)?;
+        end(tx, append, turn, left, &interrupted())?;
         return Ok(None);
     }
     tracing::info!(turn = %turn.id, "a turn was cut off by the end of the program and goes on");
@@ -130,10 +149,10 @@ fn open_parts(tx: &mut Tx, turn: &Turn) -> Result<Vec<OpenPart>> {
     Ok(parts)
 }
 
-fn interrupt(tx: &mut Tx, append: &Append, turn: Turn, left: Left) -> Result<()> {
+fn end(tx: &mut Tx, append: &Append, turn: Turn, left: Left, outcome: &Outcome) -> Result<()> {
     let drafts = left.open.into_iter().map(|open| Draft::of(open, None)).collect();
     store_parts(tx, append, turn.id, drafts)?;
     cancel_calls(tx, append, &turn, left.open_calls, left.results)?;
     let last = left.message.map_or(turn.reply, |message| message.id);
-    Ending::without_cost(turn, last).store(tx, append, &interrupted())
+    Ending::without_cost(turn, last).store(tx, append, outcome)
 }

@@ -10,7 +10,7 @@ use super::ask::ask;
 use super::claim::Claimed;
 use super::finish::{End, StepEnd, end_step, finish};
 use super::fold::Fold;
-use super::runner::Stops;
+use super::runner::{RETRY, Stops};
 use super::{act, prompt};
 use crate::events::{Append, Attached};
 use crate::{Engine, Error};
@@ -49,29 +49,33 @@ impl Run {
 
 /// Runs the turn to its end.
 pub(super) async fn run(engine: &Engine, claimed: Claimed, stops: Stops) {
-    let (conversation, turn) = (claimed.conversation.id, claimed.turn.id);
-    let Ok(attached) = engine.inner.bus.live(conversation).await else {
-        // The conversation was deleted between the claim and now, or the database is gone: the next start will tell.
-        tracing::warn!(%conversation, %turn, "a turn could not be run because its conversation cannot be read");
-        return;
-    };
-    let model = engine.catalogue().model(&claimed.conversation.model);
-    let (model, missing) = match model {
+    let Some(attached) = attach(engine, &claimed, &stops).await else { return };
+    let (model, missing) = match engine.catalogue().model(&claimed.conversation.model) {
         Ok(model) => (model, None),
-        Err(_) => match engine.catalogue().model(engine.catalogue().default_model()) {
-            Ok(model) => (model, Some(claimed.conversation.model.to_string())),
-            Err(error) => {
-                tracing::error!(%error, "there is no model at all");
-                return;
-            }
-        },
+        // The settings have changed since the conversation was made.
+        Err(_) => (Arc::clone(&engine.inner.default_model), Some(claimed.conversation.model.to_string())),
     };
     let mut run = Run { engine: engine.clone(), attached, claimed, model, stops, asked_at: Seq::default() };
     let end = match missing {
-        Some(name) => failed(FailureCode::ProviderAuth, format!("The model {name} is not available on this server.")),
+        Some(name) => failed(FailureCode::ProviderRejected, format!("The model {name} is not available on this server.")),
         None => drive(&mut run).await,
     };
     finish(&mut run, end).await;
+}
+
+/// The conversation's live log; `None` if the conversation is deleted or the program ends.
+async fn attach(engine: &Engine, claimed: &Claimed, stops: &Stops) -> Option<Attached> {
+    loop {
+        match engine.inner.bus.live(claimed.conversation.id).await {
+            Ok(attached) => return Some(attached),
+            Err(Error::NotFound) => return None,
+            Err(error) => tracing::error!(turn = %claimed.turn.id, %error, "a turn cannot start yet; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stops.shutdown.cancelled() => return None,
+        }
+    }
 }
 
 async fn drive(run: &mut Run) -> End {

@@ -1,21 +1,23 @@
 //! Who runs turns: one task for each conversation that has something to answer, in the order of its queue.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{ConversationId, TurnId};
+use futures_util::FutureExt;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::claim::{Claimed, claim};
-use super::run;
+use super::{resume, run};
 use crate::{Engine, Error};
 
 /// Turns that run at once on one node. Those beyond wait in their queues.
 const TURNS_AT_ONCE: usize = 1024;
 /// How long to wait before trying again when the database refuses.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// The tasks that run turns.
 #[derive(Debug)]
@@ -175,7 +177,12 @@ async fn run_one(engine: &Engine, claimed: Claimed) {
         }
     };
     set(Some(Current { turn, cancel: cancel.clone(), ended }));
-    run::run(engine, claimed, Stops { cancel, shutdown: runners.shutdown.clone() }).await;
+    let running = run::run(engine, claimed, Stops { cancel, shutdown: runners.shutdown.clone() });
+    if AssertUnwindSafe(running).catch_unwind().await.is_err() {
+        // A fault of ours in one turn must not leave its conversation waiting for ever.
+        tracing::error!(%conversation, %turn, "a turn broke down");
+        resume::end_broken(engine, conversation).await;
+    }
     set(None);
     drop(end);
 }
