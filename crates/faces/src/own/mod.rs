@@ -1,0 +1,21 @@
+//! Our own endpoints: sign-in, who am I, health. Their errors are problem+json.
+
+mod health;
+mod sign_in;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::App;
+use crate::kit::Routes;
+
+pub use health::{greeting, wants_html};
+
+pub fn routes() -> Router<App> {
+    Router::new()
+        .at("/health", get(health::health))
+        .at("/api/sign-in", post(sign_in::sign_in))
+        .at("/api/sign-out", post(sign_in::sign_out))
+        .at("/api/sign-in-codes", post(sign_in::new_code))
+        .at("/api/me", get(sign_in::me))
+}

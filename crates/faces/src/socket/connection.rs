@@ -1,0 +1,222 @@
+//! One connection, in one task: it takes frames, has them handled one at a time, and forwards what happens in the chats it
+//! follows. Nothing here waits for a model, and nothing is done for a peer that does not read.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::extract::ws::Utf8Bytes;
+use domain::ConversationId;
+use tokio::time::{Instant, sleep};
+
+use super::inbox::{self, Inbox, Item, Read};
+use super::rate::{Rate, Verdict};
+use super::streams::{MAX_CHATS, News, Streams, broken};
+use super::{Echo, Refused};
+use crate::App;
+use crate::chats::incoming::{Done, Request, Wish};
+use crate::kit::auth::{How, Proof, RECHECK, still_valid};
+use crate::kit::ws::{Close, Incoming, Line};
+
+const GREETING: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"connected","message":"Connected to chat server"}"#);
+
+/// The earliest and the latest time after a restart at which a client is asked to come back. All clients are told different
+/// times, so that they do not all come at once.
+const RETRY_MS: (u32, u32) = (200, 3000);
+
+/// Speaks with the peer until either side has enough.
+pub(super) async fn serve(line: Line, app: App, proof: Proof) {
+    let mut connection = Connection {
+        line,
+        inbox: Inbox::default(),
+        streams: Streams::default(),
+        step: Step::Free,
+        rate: Rate::new(app.socket_rate, Instant::now()),
+        app,
+        proof,
+    };
+    if let Some(close) = connection.run().await {
+        // What the socket followed is let go first: closing may take a while.
+        let Connection { line, .. } = connection;
+        line.close(close).await;
+    }
+}
+
+struct Connection {
+    line: Line,
+    inbox: Inbox,
+    streams: Streams,
+    /// The frame that is being handled.
+    step: Step,
+    rate: Rate,
+    app: App,
+    proof: Proof,
+}
+
+/// How far the handling of one frame has come. Before a frame about a chat is handled, and before it is refused, the peer
+/// is sent what has already happened there, so that no answer overtakes what came before it.
+enum Step {
+    Free,
+    CatchingUp(Item),
+    Working { chat: ConversationId, echo: Echo, work: Work },
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<Done, Refused>> + Send>>;
+
+impl Connection {
+    /// Why to close the connection; `None` if it is closed already.
+    async fn run(&mut self) -> Option<Close> {
+        let drain = self.app.drain.clone();
+        let mut drained = pin!(drain.cancelled());
+        let mut signed_out = pin!(signed_out(self.app.clone(), self.proof.clone()));
+        self.line.send(GREETING);
+        loop {
+            self.advance();
+            self.line.set_reading(self.inbox.has_room());
+            let has_room = self.line.has_room();
+            let held = self.step.chat_at_work();
+            tokio::select! {
+                biased;
+                () = &mut drained => return Some(Close::Restart { retry_in_ms: retry_in_ms() }),
+                () = &mut signed_out => return Some(Close::SignedOut),
+                result = self.step.work() => self.finish(result),
+                news = self.streams.next(held), if has_room => self.forward(news),
+                incoming = self.line.next() => match incoming {
+                    Incoming::Text(text) => match self.rate.take(Instant::now()) {
+                        Verdict::Taken => self.take(inbox::read(&text, self.app.engine.clock()), text.len()),
+                        Verdict::Refused { retry_after_ms } => self.take(inbox::read_too_many(&text, retry_after_ms), text.len()),
+                        Verdict::CutOff => return Some(Close::TooManyFrames),
+                    },
+                    Incoming::Room => {}
+                    Incoming::Close(close) => return Some(close),
+                    Incoming::Gone => return None,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, read: Read, size: usize) {
+        match read {
+            Read::AtOnce(answer) => self.line.send(answer),
+            Read::Nothing => {}
+            Read::InTurn(item) => self.inbox.put(item, size),
+        }
+    }
+
+    fn forward(&mut self, news: News) {
+        match news {
+            News::Entries(chat) => self.streams.feed(chat, &mut self.line),
+            News::Over => {}
+            News::Broken(chat, error) => self.line.send(broken(chat, error)),
+        }
+    }
+
+    /// Goes on with the frames that wait, as far as that needs no waiting.
+    fn advance(&mut self) {
+        while self.line.has_room() {
+            match std::mem::replace(&mut self.step, Step::Free) {
+                Step::Free => match self.inbox.take() {
+                    Some(item) => self.step = Step::CatchingUp(item),
+                    None => return,
+                },
+                Step::CatchingUp(item) => {
+                    let caught_up = item.chat().is_none_or(|chat| self.streams.catch_up(chat, &mut self.line));
+                    if caught_up {
+                        self.begin(item);
+                    } else {
+                        self.step = Step::CatchingUp(item);
+                    }
+                }
+                working @ Step::Working { .. } => {
+                    self.step = working;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, item: Item) {
+        match item {
+            Item::Refused { chat: _, answer } => self.line.send(answer),
+            Item::Chats(request) => self.begin_chats(request),
+        }
+    }
+
+    fn begin_chats(&mut self, request: Request) {
+        let (chat, echo) = (request.chat, request.echo.clone());
+        let is_followed = self.streams.has(chat);
+        if request.follows() && !is_followed && self.streams.len() >= MAX_CHATS {
+            self.line.send(Refused::because("too_many_subscriptions", "Too many subscriptions").frame(&echo));
+            return;
+        }
+        match &request.wish {
+            // The old stream ends before the new one begins, so that nothing comes twice.
+            Wish::Subscribe(_) | Wish::Unsubscribe => self.streams.remove(chat),
+            Wish::Chat(_) | Wish::Cancel { .. } => {}
+        }
+        let work = Box::pin(request.done(self.app.engine.clone(), self.proof.principal, is_followed));
+        self.step = Step::Working { chat, echo, work };
+    }
+
+    fn finish(&mut self, (chat, echo, result): (ConversationId, Echo, Result<Done, Refused>)) {
+        self.step = match result {
+            Ok(Done { frames, followed }) => {
+                frames.into_iter().for_each(|frame| self.line.send(frame));
+                if let Some(followed) = followed {
+                    self.streams.put(chat, followed);
+                }
+                Step::Free
+            }
+            Err(refused) => Step::CatchingUp(Item::Refused { chat: Some(chat), answer: refused.frame(&echo) }),
+        };
+    }
+}
+
+impl Step {
+    const fn chat_at_work(&self) -> Option<ConversationId> {
+        match self {
+            Self::Working { chat, .. } => Some(*chat),
+            Self::Free | Self::CatchingUp(_) => None,
+        }
+    }
+
+    /// Waits for the frame that is being handled; for ever, if there is none.
+    async fn work(&mut self) -> (ConversationId, Echo, Result<Done, Refused>) {
+        match self {
+            Self::Working { chat, echo, work } => {
+                let result = work.await;
+                (*chat, std::mem::take(echo), result)
+            }
+            Self::Free | Self::CatchingUp(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Item {
+    const fn chat(&self) -> Option<ConversationId> {
+        match self {
+            Self::Chats(request) => Some(request.chat),
+            Self::Refused { chat, answer: _ } => *chat,
+        }
+    }
+}
+
+/// Returns once the proof does not hold any more.
+async fn signed_out(app: App, proof: Proof) {
+    if matches!(proof.how, How::Local) {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(RECHECK).await;
+        if !still_valid(&app.engine, &proof).await {
+            return;
+        }
+    }
+}
+
+fn retry_in_ms() -> u64 {
+    static SOCKETS: AtomicU32 = AtomicU32::new(0);
+    // Steps of the golden ratio fall evenly into any range, however many there are.
+    let step = SOCKETS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9);
+    let (first, last) = RETRY_MS;
+    u64::from(first) + ((u64::from(step) * u64::from(last - first)) >> 32)
+}

@@ -1,0 +1,143 @@
+//! From a setting's text to its value. An error is the rest of a line that begins with the setting's name.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use domain::ModelName;
+use models::AnthropicConfig;
+use reqwest::Url;
+use store::{DatabaseUrl, OpenError};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Auth, LogFormat, PublicUrl, ServerConfig};
+
+type Read = Result<(), String>;
+
+pub(super) fn listen(config: &mut ServerConfig, text: &str) -> Read {
+    config.listen = items(text).map(address).collect::<Result<_, _>>()?;
+    if config.listen.is_empty() { Err("there is no address in it".to_owned()) } else { Ok(()) }
+}
+
+pub(super) fn auth(config: &mut ServerConfig, text: &str) -> Read {
+    config.auth = match text {
+        "token" => Auth::Token,
+        "off" => Auth::Off,
+        _ => return Err(format!("{text:?} is neither token nor off")),
+    };
+    Ok(())
+}
+
+pub(super) fn origins(config: &mut ServerConfig, text: &str) -> Read {
+    config.origins = items(text).map(origin).collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+pub(super) fn public_url(config: &mut ServerConfig, text: &str) -> Read {
+    let url = web_url(text)?;
+    let prefix = url.path().trim_end_matches('/').to_owned();
+    // The prefix is compared with paths as they come, and stands in attributes of the page.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+    if prefix.contains("//") || !prefix.chars().all(plain) {
+        return Err(format!("the path of {text:?} may have only letters, digits and -_.~ between single slashes"));
+    }
+    config.public_url = Some(PublicUrl { origin: url.origin().ascii_serialization(), prefix });
+    Ok(())
+}
+
+pub(super) fn database(config: &mut ServerConfig, text: &str) -> Read {
+    config.database = Some(DatabaseUrl::parse(text).map_err(|error| match error {
+        // The address may hold a password, so it is not repeated.
+        OpenError::BadUrl(_) => "the address is not understood: expected sqlite:PATH or sqlite::memory:".to_owned(),
+        other => other.to_string(),
+    })?);
+    Ok(())
+}
+
+pub(super) fn anthropic_key(server: &mut AnthropicConfig, text: &str) -> Read {
+    server.api_key = Some(key(text)?);
+    Ok(())
+}
+
+pub(super) fn anthropic_base_url(server: &mut AnthropicConfig, text: &str) -> Read {
+    server.base_url = base_url(text)?;
+    Ok(())
+}
+
+pub(super) fn model(config: &mut ServerConfig, text: &str) -> Read {
+    let name = if text == "demo" { Some(ModelName::new("demo", "demo")) } else { ModelName::parse(text) };
+    config.model = Some(name.ok_or_else(|| format!("{text:?} is not of the form provider/model"))?);
+    Ok(())
+}
+
+pub(super) fn workdir(config: &mut ServerConfig, text: &str) -> Read {
+    config.workdir = absolute(text)?;
+    if config.workdir.is_dir() { Ok(()) } else { Err(format!("{text:?} is not a directory")) }
+}
+
+pub(super) fn socket_rate(config: &mut ServerConfig, text: &str) -> Read {
+    config.socket_rate = text.parse().map_err(|_| format!("{text:?} is not a number of frames per second"))?;
+    Ok(())
+}
+
+pub(super) fn log(config: &mut ServerConfig, text: &str) -> Read {
+    let parsed = EnvFilter::builder().parse(text);
+    parsed.map_err(|_| format!("{text:?} is not a filter such as info or warn,engine=debug"))?;
+    text.clone_into(&mut config.log);
+    Ok(())
+}
+
+pub(super) fn log_format(config: &mut ServerConfig, text: &str) -> Read {
+    config.log_format = match text {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => return Err(format!("{text:?} is neither text nor json")),
+    };
+    Ok(())
+}
+
+/// A key, which no message repeats.
+pub(super) fn key(text: &str) -> Result<String, String> {
+    let key = text.trim();
+    let visible = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if visible { Ok(key.to_owned()) } else { Err("the key has characters that no key has".to_owned()) }
+}
+
+/// An address, which no message repeats because it may hold a password.
+pub(super) fn base_url(text: &str) -> Result<String, String> {
+    let usable = Url::parse(text.trim()).is_ok_and(|url| is_web(&url) && url.query().is_none() && url.fragment().is_none());
+    if usable { Ok(text.trim().to_owned()) } else { Err("the address is not an http or https address".to_owned()) }
+}
+
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(Path::new(text)).map_err(|error| format!("{text:?} is not a path: {error}"))
+}
+
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let on_this_machine = || Some(SocketAddr::from((Ipv4Addr::LOCALHOST, text.strip_prefix(':')?.parse().ok()?)));
+    let parsed = text.parse().ok().or_else(on_this_machine);
+    parsed.ok_or_else(|| format!("{text:?} is not an address such as 127.0.0.1:8000 or [::1]:8000"))
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let url = web_url(text)?;
+    if url.path() == "/" {
+        return Ok(url.origin().ascii_serialization());
+    }
+    Err(format!("{text:?} has a path; an origin is only scheme, host and port"))
+}
+
+fn web_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| {
+        let plain = url.username().is_empty() && url.password().is_none();
+        is_web(url) && plain && url.query().is_none() && url.fragment().is_none()
+    });
+    url.ok_or_else(|| format!("{text:?} is not an address such as https://example.org"))
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host()
+}

@@ -1,0 +1,237 @@
+//! Puts the floors together: settings in, a running server out.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use domain::{Clock, ModelName, Provider, SystemClock};
+use engine::{Catalogue, Engine, Parts};
+use faces::{App, AuthMode, Boundary};
+use models::{Anthropic, Demo};
+use store::{DatabaseUrl, Store};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Auth, ServerConfig};
+use crate::data_dir::{self, DataDir, DataDirError};
+use crate::serve::{self, Server};
+use crate::web::WebApp;
+
+/// How long stopping may take altogether. Supervisors kill what takes longer: systemd after 90 s, Kubernetes after 30 s.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How long running turns may go on meanwhile; the rest is for storing what they leave.
+const TURN_PATIENCE_MS: u64 = 20_000;
+/// How long a provider may take to name its models at the start, when no setting names one.
+const FIRST_MODEL_PATIENCE: Duration = Duration::from_secs(3);
+
+const DEMO: &str = "demo";
+
+/// A server that accepts connections. Dropping it stops it at once, [`Running::shut_down`] with care.
+#[derive(Debug)]
+pub struct Running {
+    /// With the ports that were chosen for port 0.
+    pub addresses: Vec<SocketAddr>,
+    pub owner_token: String,
+    /// Good once, and for 10 minutes. `None`: nobody needs to sign in.
+    pub sign_in_link: Option<String>,
+    /// Sentences that whoever started the server should read.
+    pub notes: Vec<String>,
+    pub engine: Engine,
+    data_dir: DataDir,
+    drain: CancellationToken,
+    server: Server,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// One line that names the setting.
+    #[error("{0}")]
+    Settings(String),
+    #[error("DATABASE_URL: {0}")]
+    Database(#[from] store::OpenError),
+    #[error("COLLOQUY_DATA_DIR: {0}")]
+    DataDir(#[from] DataDirError),
+    #[error("COLLOQUY_LISTEN: cannot listen on {address}: {reason}")]
+    Listen { address: SocketAddr, reason: std::io::Error },
+    #[error("the engine did not start: {0}")]
+    Engine(#[from] engine::Error),
+}
+
+/// Starts a server. When this returns, it accepts connections.
+///
+/// # Errors
+/// Something is set up wrong; there is no fall-back.
+pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
+    config.check().map_err(StartError::Settings)?;
+    let data_dir = DataDir::create(&config.data_dir)?;
+    let owner_token = data_dir.token_or_new()?;
+    let (listeners, addresses) = listen(&config.listen)?;
+    let boundary = boundary(&config)?;
+    boundary.set_listening(&addresses);
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut notes = Vec::new();
+    let store = open_store(&config.database(), &mut notes)?;
+    let providers = providers(&config, &clock)?;
+    let default_model = default_model(&config, &providers, &mut notes).await?;
+    let settings = engine::Settings {
+        workdir: config.workdir.clone(),
+        data_dir: Some(config.data_dir.clone()),
+        owner_token_hash: data_dir::token_hash(&owner_token),
+    };
+    let catalogue = Catalogue::new(providers, tools::read_tools(), default_model);
+    let engine = Engine::start(Parts { store, clock, catalogue, settings }).await?;
+
+    let drain = CancellationToken::new();
+    let web = Router::new().fallback(web_app).with_state(WebApp::new(config.prefix()));
+    let app = App { engine: engine.clone(), boundary, drain: drain.clone(), socket_rate: config.socket_rate, web };
+    say_panics();
+    let server = Server::start(listeners, faces::router(app), config.prefix());
+    if let Some(address) = addresses.first() {
+        data_dir.note_address(*address)?;
+    }
+    let sign_in_link = (config.auth == Auth::Token).then(|| sign_in_link(&engine, &addresses)).flatten();
+    Ok(Running { addresses, owner_token, sign_in_link, notes, engine, data_dir, drain, server })
+}
+
+impl Running {
+    /// Stops: no new connections, streams end and sockets close, running turns may finish, what is open is stored.
+    pub async fn shut_down(self) {
+        self.server.stop_accepting();
+        self.forget_address();
+        self.drain.cancel();
+        let finished = async { tokio::join!(self.engine.drain(TURN_PATIENCE_MS), self.server.close()) };
+        if tokio::time::timeout(DRAIN_DEADLINE, finished).await.is_err() {
+            tracing::warn!("stopping took too long, so what is still open is cut off");
+        }
+    }
+
+    /// The first address, as a URL without a slash behind it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.addresses.first().map(|address| format!("http://{}", data_dir::reachable(*address))).unwrap_or_default()
+    }
+
+    fn forget_address(&self) {
+        if let Some(address) = self.addresses.first() {
+            self.data_dir.forget_address(*address);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.drain.cancel();
+        self.forget_address();
+    }
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+    let mut listeners = Vec::new();
+    let mut bound = Vec::new();
+    for address in addresses {
+        let failed = |reason| StartError::Listen { address: *address, reason };
+        let listener = serve::bind(*address).map_err(failed)?;
+        bound.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, bound))
+}
+
+fn boundary(config: &ServerConfig) -> Result<Boundary, StartError> {
+    let auth = match config.auth {
+        Auth::Token => AuthMode::Token,
+        Auth::Off => AuthMode::Off,
+    };
+    let public = config.public_url.as_ref().map(|url| url.origin.as_str());
+    Boundary::new(auth, public, &config.origins).map_err(|error| StartError::Settings(format!("COLLOQUY_ORIGINS: {error}")))
+}
+
+fn open_store(url: &DatabaseUrl, notes: &mut Vec<String>) -> Result<Store, StartError> {
+    match url {
+        DatabaseUrl::SqliteInMemory => {
+            notes.push("database: in memory only, so everything is lost when the server stops".to_owned());
+        }
+        DatabaseUrl::Sqlite(path) => {
+            let failed = |error: std::io::Error| store::OpenError::Failed { path: path.clone(), reason: error.to_string() };
+            data_dir::ensure_private_file(path).map_err(failed)?;
+        }
+    }
+    Ok(Store::open(url)?)
+}
+
+/// Every provider, those that come first being preferred.
+pub(crate) fn providers(config: &ServerConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Arc<dyn Provider>>, StartError> {
+    let mut providers = config.extra_providers.clone();
+    for server in &config.model_servers {
+        let wrong = |error| StartError::Settings(format!("models.{}: {error}", server.name));
+        providers.push(Arc::new(Anthropic::new(server.clone(), Arc::clone(clock)).map_err(wrong)?));
+    }
+    providers.push(Arc::new(Demo::default()));
+    Ok(providers)
+}
+
+async fn default_model(
+    config: &ServerConfig,
+    providers: &[Arc<dyn Provider>],
+    notes: &mut Vec<String>,
+) -> Result<ModelName, StartError> {
+    let model = match &config.model {
+        Some(model) => model.clone(),
+        None => first_model(providers, notes).await,
+    };
+    let Some(provider) = providers.iter().find(|provider| provider.name() == model.provider) else {
+        return Err(StartError::Settings(format!("COLLOQUY_MODEL: there is no provider {:?}", model.provider)));
+    };
+    if provider.model(&model.model).is_none() {
+        let line = format!("COLLOQUY_MODEL: {} has no model {:?}", model.provider, model.model);
+        return Err(StartError::Settings(line));
+    }
+    if model.provider == DEMO {
+        notes
+            .push("model: the demo answers, which is no real model; ANTHROPIC_API_KEY or docs/settings.md brings one".to_owned());
+    }
+    Ok(model)
+}
+
+/// The first model of the first provider with a key. Names of models age, so none stands in this program: a provider whose
+/// settings list none is asked.
+async fn first_model(providers: &[Arc<dyn Provider>], notes: &mut Vec<String>) -> ModelName {
+    for provider in providers.iter().filter(|provider| provider.is_configured()) {
+        if let Some(model) = provider.listed_models().first() {
+            return ModelName::new(provider.name(), model.clone());
+        }
+        match tokio::time::timeout(FIRST_MODEL_PATIENCE, provider.live_models()).await {
+            Ok(Ok(models)) if !models.is_empty() => return ModelName::new(provider.name(), models[0].clone()),
+            _ => notes.push(format!("model: {} did not name its models; COLLOQUY_MODEL can choose one", provider.name())),
+        }
+    }
+    ModelName::new(DEMO, DEMO)
+}
+
+fn sign_in_link(engine: &Engine, addresses: &[SocketAddr]) -> Option<String> {
+    let address = data_dir::reachable(*addresses.first()?);
+    Some(format!("http://{address}/#code={}", engine.new_sign_in_code().0))
+}
+
+async fn web_app(State(web): State<WebApp>, request: Request) -> axum::response::Response {
+    web.answer(request.method(), request.uri(), request.headers())
+}
+
+/// A panic costs one request. It is logged like any other failure, without its words, which may repeat what somebody wrote.
+fn say_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(place, "a part of the program panicked; this is a defect");
+            if cfg!(debug_assertions) {
+                before(panic);
+            }
+        }));
+    });
+}
