@@ -29,7 +29,7 @@ test-web: web/node_modules/.installed
 test-e2e: web/dist/index.html e2e/node_modules/.installed
 	scripts/setup-tests
 	cargo build -p colloquy
-	cd e2e && npm test
+	program="$$(realpath "$(binaries)/debug/colloquy")"; cd e2e && COLLOQUY_BIN="$$program" npm test
 
 test-long: web/dist/index.html ## Runs the tests that take minutes
 	cargo test --workspace -- --ignored

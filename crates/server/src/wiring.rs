@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -25,6 +25,10 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 const TURN_PATIENCE_MS: u64 = 20_000;
 /// How long a provider may take to name its models at the start, when no setting names one.
 const FIRST_MODEL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the server before this one may take to let go of the database, once it has stopped answering.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(1);
+const DATABASE_RETRY: Duration = Duration::from_millis(20);
 
 const DEMO: &str = "demo";
 
@@ -74,7 +78,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut notes = Vec::new();
-    let store = open_store(&config.database(), &mut notes)?;
+    let store = open_store(&config.database(), &mut notes).await?;
     let providers = providers(&config, &clock)?;
     let default_model = default_model(&config, &providers, &mut notes).await?;
     let settings = engine::Settings {
@@ -150,7 +154,7 @@ fn boundary(config: &ServerConfig) -> Result<Boundary, StartError> {
     Boundary::new(auth, public, &config.origins).map_err(|error| StartError::Settings(format!("COLLOQUY_ORIGINS: {error}")))
 }
 
-fn open_store(url: &DatabaseUrl, notes: &mut Vec<String>) -> Result<Store, StartError> {
+async fn open_store(url: &DatabaseUrl, notes: &mut Vec<String>) -> Result<Store, StartError> {
     match url {
         DatabaseUrl::SqliteInMemory => {
             notes.push("database: in memory only, so everything is lost when the server stops".to_owned());
@@ -160,7 +164,13 @@ fn open_store(url: &DatabaseUrl, notes: &mut Vec<String>) -> Result<Store, Start
             data_dir::ensure_private_file(path).map_err(failed)?;
         }
     }
-    Ok(Store::open(url)?)
+    let give_up = Instant::now() + DATABASE_PATIENCE;
+    loop {
+        match Store::open(url) {
+            Err(store::OpenError::InUse(_)) if Instant::now() < give_up => tokio::time::sleep(DATABASE_RETRY).await,
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 /// Every provider, those that come first being preferred.

@@ -7,11 +7,15 @@ mod token;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::settings::{self, Settings, SettingsError, Sources};
+
+/// How long threads may go on after the command is done.
+const LAST_THREADS: Duration = Duration::from_millis(500);
 
 /// Runs the command that the arguments name, to its end.
 #[must_use]
@@ -74,7 +78,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 fn in_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(command),
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            // A tool may be in the middle of a search; nobody waits for it any more.
+            runtime.shutdown_timeout(LAST_THREADS);
+            code
+        }
         Err(error) => {
             complain(&format!("the program cannot start its threads: {error}"));
             ExitCode::FAILURE

@@ -47,6 +47,7 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n
 pub(crate) struct Server {
     /// Each connection holds one, to the end of its WebSocket if it becomes one.
     slots: Arc<Semaphore>,
+    max_connections: u32,
     /// One for each listener and each connection.
     tasks: TaskTracker,
     accepting: CancellationToken,
@@ -73,8 +74,13 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 impl Server {
     /// Starts to accept on every listener. `prefix` is taken off the paths that begin with it.
     pub fn start(listeners: Vec<TcpListener>, router: Router, prefix: &str) -> Self {
+        Self::start_with(listeners, router, prefix, MAX_CONNECTIONS)
+    }
+
+    fn start_with(listeners: Vec<TcpListener>, router: Router, prefix: &str, max_connections: u32) -> Self {
         let server = Self {
-            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)),
+            slots: Arc::new(Semaphore::new(max_connections as usize)),
+            max_connections,
             tasks: TaskTracker::new(),
             accepting: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -106,7 +112,7 @@ impl Server {
         self.tasks.close();
         self.tasks.wait().await;
         // Somebody who holds all slots knows that no connection does. The semaphore is never closed.
-        let _ = self.slots.acquire_many(MAX_CONNECTIONS).await;
+        let _ = self.slots.acquire_many(self.max_connections).await;
     }
 }
 
@@ -156,13 +162,16 @@ impl Acceptor {
     }
 }
 
-/// A setting that the system does not know is no reason to turn people away, a dead socket is.
+/// Only a dead socket is a reason to turn somebody away; not every system knows every setting.
 fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    let bounded = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+    let bounded = bounded.and_then(|()| socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT)));
+    if let Err(error) = bounded {
+        tracing::debug!(%error, "a connection keeps the system's own limits");
+    }
     Ok(())
 }
 
@@ -193,4 +202,81 @@ async fn serve(socket: TcpStream, front: Front, scanner: HeadScanner, slot: Owne
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::routing::get;
+    use socket2::SockRef;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::{SEND_BUFFER_BYTES, Server, TCP_USER_TIMEOUT, bind, tune};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn serve(max_connections: u32) -> (Server, SocketAddr) {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let boom = get(|| async {
+            if true {
+                panic!("a defect")
+            }
+        });
+        let router = Router::new().route("/", get(|| async { "fine" })).route("/boom", boom);
+        (Server::start_with(vec![listener], router, "", max_connections), address)
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("the request is sent");
+        read(stream).await
+    }
+
+    async fn read(mut stream: TcpStream) -> String {
+        let mut bytes = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an end");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_request() {
+        let (_server, address) = serve(10);
+        assert!(ask(address, "/boom").await.starts_with("HTTP/1.1 500 "));
+        assert!(ask(address, "/").await.ends_with("fine"));
+    }
+
+    #[tokio::test]
+    async fn too_many_connections_are_turned_away_until_one_ends() {
+        let (server, address) = serve(1);
+        let first = TcpStream::connect(address).await.expect("a connection");
+        let second = TcpStream::connect(address).await.expect("the kernel accepts it");
+        assert!(read(second).await.starts_with("HTTP/1.1 503 "));
+        drop(first);
+        let free = async {
+            while server.slots.available_permits() == 0 {
+                tokio::task::yield_now().await
+            }
+        };
+        timeout(PATIENCE, free).await.expect("the place is given back");
+        assert!(ask(address, "/").await.ends_with("fine"));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_bounded() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        tune(&stream).expect("a live socket");
+        let socket = SockRef::from(&stream);
+        // Linux doubles what it is asked for, to have room for its own notes.
+        assert!(socket.send_buffer_size().expect("a size") <= 2 * SEND_BUFFER_BYTES);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().expect("a timeout"), Some(TCP_USER_TIMEOUT));
+    }
 }

@@ -38,7 +38,7 @@ impl Setting {
     }
 }
 
-pub(super) static DATA_DIR: Setting = Setting {
+pub(super) const DATA_DIR: Setting = Setting {
     env: "COLLOQUY_DATA_DIR",
     key: "data_dir",
     value: "DIR",
@@ -81,14 +81,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         help: "The address under which others reach this server, with a path prefix if a proxy adds one.",
         kind: Kind::Plain(readers::public_url),
     },
-    Setting {
-        env: DATA_DIR.env,
-        key: DATA_DIR.key,
-        value: DATA_DIR.value,
-        default: DATA_DIR.default,
-        help: DATA_DIR.help,
-        kind: Kind::Plain(|_, _| Ok(())),
-    },
+    DATA_DIR,
     Setting {
         env: "DATABASE_URL",
         key: "database_url",

@@ -1,0 +1,96 @@
+//! Where a story is played: a fresh server, and a model that follows the story's script.
+
+use serde_json::Value;
+
+use super::story::Story;
+use crate::harness::{Setup, TestServer};
+use crate::harness_upstream::Upstream;
+
+/// How the model is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// The scripted provider, in this process.
+    Scripted,
+    /// The real client for Anthropic's API, over HTTP, at a server that replays the script.
+    OverHttp,
+}
+
+#[derive(Debug)]
+pub struct Stage {
+    pub server: TestServer,
+    upstream: Option<Upstream>,
+}
+
+/// What one request to the model contained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    pub roles: Value,
+    pub last: Value,
+}
+
+impl Stage {
+    pub async fn set(story: &Story, voice: Voice) -> Self {
+        let mut setup = Setup::new().setting("COLLOQUY_AUTH", &story.auth);
+        for (name, value) in &story.settings {
+            setup = setup.setting(name, value);
+        }
+        for (path, content) in &story.files {
+            setup = setup.file(path, content);
+        }
+        for (path, content) in &story.data_files {
+            setup = setup.data_file(path, content);
+        }
+        match voice {
+            Voice::Scripted => Self { server: setup.script(&story.model).start().await, upstream: None },
+            Voice::OverHttp => {
+                let upstream = Upstream::start(&story.model).await;
+                Self { server: setup.upstream(&upstream).start().await, upstream: Some(upstream) }
+            }
+        }
+    }
+
+    pub fn release(&self, pause: &str) {
+        match &self.upstream {
+            None => self.server.model.release(pause),
+            Some(upstream) => upstream.release(pause),
+        }
+    }
+
+    /// Every request to the model so far.
+    pub fn model_saw(&self) -> Vec<Seen> {
+        match &self.upstream {
+            None => {
+                let seen = self.server.model.requests();
+                seen.into_iter().map(|seen| Seen { roles: Value::from(seen.roles), last: seen.last }).collect()
+            }
+            Some(upstream) => upstream.requests().iter().map(|body| Seen::in_body(body)).collect(),
+        }
+    }
+
+    /// What the server has asked the model wrongly.
+    pub fn complaints(&self) -> Vec<String> {
+        self.upstream.as_ref().map(Upstream::complaints).unwrap_or_default()
+    }
+
+    /// Stops the server, which must not take long: the story is over.
+    pub async fn strike(self) {
+        self.server.stop().await;
+    }
+}
+
+impl Seen {
+    /// Of a request to `/v1/messages`.
+    fn in_body(body: &Value) -> Self {
+        let messages = body["messages"].as_array().cloned().unwrap_or_default();
+        let blocks = messages.last().and_then(|message| message["content"].as_array()).cloned().unwrap_or_default();
+        let of_kind = |kind: &str, field: &str| {
+            let matching = blocks.iter().filter(|block| block["type"] == kind);
+            matching.map(|block| block[field].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let results = of_kind("tool_result", "content");
+        Self {
+            roles: messages.iter().map(|message| message["role"].clone()).collect(),
+            last: if results.is_empty() { Value::from(of_kind("text", "text").join("\n")) } else { Value::from(results) },
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Which types are a seed's own (S in the contracts) and which are additions (+, P, H).
+
+/// How the contracts mark a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A seed's own: never passed over.
+    Seed,
+    /// An addition: passed over unless a line expects it.
+    Added,
+    /// In no contract.
+    Unknown,
+}
+
+const SEED_FRAMES: [&str; 16] = [
+    "connected", "history", "user_message", "assistant_message", "agent_status", "tool_use", "result", "error",
+    "connection_established", "pong", "subscription_ack", "new_message", "chat_updated", "chat_deleted", "rule_result", "event",
+];
+const ADDED_FRAMES: [&str; 13] = [
+    "subscribed", "unsubscribed", "turn_started", "tool_result", "assistant_reasoning", "approval_requested",
+    "approval_responded", "accepted", "chat_renamed", "chat_removed", "message_updated", "resync", "rule_progress",
+];
+const SEED_EVENTS: [&str; 6] = ["message.start", "message.delta", "tool.start", "tool.result", "message.done", "connected"];
+const ADDED_EVENTS: [&str; 11] = [
+    "message.error", "message.queued", "message.reasoning", "tool.progress", "approval.requested", "approval.responded",
+    "message.user", "session.created", "session.updated", "session.deleted", "session.reset",
+];
+
+pub fn mark(kind: &str) -> Mark {
+    if SEED_FRAMES.contains(&kind) || SEED_EVENTS.contains(&kind) {
+        Mark::Seed
+    } else if ADDED_FRAMES.contains(&kind) || ADDED_EVENTS.contains(&kind) {
+        Mark::Added
+    } else {
+        Mark::Unknown
+    }
+}
+
+/// The field in which a type carries a piece of text.
+pub fn text_field(kind: &str) -> Option<&'static str> {
+    match kind {
+        "assistant_message" | "text" => Some("content"),
+        "message.delta" => Some("text"),
+        _ => None,
+    }
+}
