@@ -23,8 +23,6 @@ use crate::web::WebApp;
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How long running turns may go on meanwhile; the rest is for storing what they leave.
 const TURN_PATIENCE_MS: u64 = 20_000;
-/// How long a provider may take to name its models at the start, when no setting names one.
-const FIRST_MODEL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the server before this one may take to let go of the database, once it has stopped answering.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(1);
@@ -80,7 +78,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
     let mut notes = Vec::new();
     let store = open_store(&config.database(), &mut notes).await?;
     let providers = providers(&config, &clock)?;
-    let default_model = default_model(&config, &providers, &mut notes).await?;
+    let default_model = default_model(&config, &providers, &mut notes)?;
     let settings = engine::Settings {
         workdir: config.workdir.clone(),
         data_dir: Some(config.data_dir.clone()),
@@ -184,14 +182,14 @@ pub(crate) fn providers(config: &ServerConfig, clock: &Arc<dyn Clock>) -> Result
     Ok(providers)
 }
 
-async fn default_model(
+fn default_model(
     config: &ServerConfig,
     providers: &[Arc<dyn Provider>],
     notes: &mut Vec<String>,
 ) -> Result<ModelName, StartError> {
     let model = match &config.model {
         Some(model) => model.clone(),
-        None => first_model(providers, notes).await,
+        None => first_model(providers),
     };
     let Some(provider) = providers.iter().find(|provider| provider.name() == model.provider) else {
         return Err(StartError::Settings(format!("COLLOQUY_MODEL: there is no provider {:?}", model.provider)));
@@ -207,19 +205,12 @@ async fn default_model(
     Ok(model)
 }
 
-/// The first model of the first provider with a key. Names of models age, so none stands in this program: a provider whose
-/// settings list none is asked.
-async fn first_model(providers: &[Arc<dyn Provider>], notes: &mut Vec<String>) -> ModelName {
-    for provider in providers.iter().filter(|provider| provider.is_configured()) {
-        if let Some(model) = provider.listed_models().first() {
-            return ModelName::new(provider.name(), model.clone());
-        }
-        match tokio::time::timeout(FIRST_MODEL_PATIENCE, provider.live_models()).await {
-            Ok(Ok(models)) if !models.is_empty() => return ModelName::new(provider.name(), models[0].clone()),
-            _ => notes.push(format!("model: {} did not name its models; COLLOQUY_MODEL can choose one", provider.name())),
-        }
-    }
-    ModelName::new(DEMO, DEMO)
+/// The first model of the first provider with a key.
+fn first_model(providers: &[Arc<dyn Provider>]) -> ModelName {
+    let configured = providers.iter().filter(|provider| provider.is_configured());
+    let mut first =
+        configured.filter_map(|provider| Some(ModelName::new(provider.name(), provider.listed_models().first()?.clone())));
+    first.next().unwrap_or_else(|| ModelName::new(DEMO, DEMO))
 }
 
 fn sign_in_link(engine: &Engine, addresses: &[SocketAddr]) -> Option<String> {

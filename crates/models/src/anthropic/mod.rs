@@ -20,6 +20,7 @@ use domain::{Clock, LanguageModel, ModelName, Provider, Usage};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 pub use config::{
@@ -48,6 +49,10 @@ pub struct Anthropic {
     server: Arc<Server>,
 }
 
+/// The model of a provider whose settings name none. Names of models age, so none stands in this program: the provider is
+/// asked when its first answer is wanted.
+pub const AUTO: &str = "auto";
+
 struct Server {
     config: AnthropicConfig,
     endpoints: Endpoints,
@@ -55,6 +60,8 @@ struct Server {
     clock: Arc<dyn Clock>,
     /// Made at the first request: reading the machine's root certificates takes milliseconds that a start can do without.
     client: OnceLock<Result<Client, HttpClientError>>,
+    /// What [`AUTO`] stands for, once the provider has said it.
+    auto: OnceCell<String>,
 }
 
 struct AnthropicModel {
@@ -70,7 +77,7 @@ impl Anthropic {
             [] => None,
             betas => Some(HeaderValue::from_str(&betas.join(",")).map_err(|_| AnthropicConfigError::Betas)?),
         };
-        Ok(Self { server: Arc::new(Server { config, endpoints, betas, clock, client: OnceLock::new() }) })
+        Ok(Self { server: Arc::new(Server { config, endpoints, betas, clock, client: OnceLock::new(), auto: OnceCell::new() }) })
     }
 }
 
@@ -95,6 +102,9 @@ impl Provider for Anthropic {
             if !listed.contains(model) {
                 listed.push(model.clone());
             }
+        }
+        if listed.is_empty() {
+            listed.push(AUTO.to_owned());
         }
         listed
     }
@@ -139,12 +149,8 @@ impl LanguageModel for AnthropicModel {
     async fn ask(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
         let server = &self.server;
         let config = &server.config;
-        let options = RequestOptions {
-            provider: &config.name,
-            model: &self.name.model,
-            max_tokens: config.max_tokens,
-            thinking: config.thinking,
-        };
+        let model = if self.name.model == AUTO { server.auto().await } else { &self.name.model };
+        let options = RequestOptions { provider: &config.name, model, max_tokens: config.max_tokens, thinking: config.thinking };
         let body = request::body(&request, options).map_err(|_| {
             let sentence = "The conversation could not be written as a request.".to_owned();
             crate::errors::hopeless(ModelErrorKind::Rejected, sentence)
@@ -181,6 +187,14 @@ impl Server {
     }
 
     /// The ids of the models that the server names for this key.
+    /// The first model that the provider names. One that names none is asked for `auto`, and says itself what is wrong.
+    async fn auto(&self) -> &str {
+        let first = async || {
+            self.look_up(self.own_key()?).await?.into_iter().next().ok_or_else(|| crate::errors::unreadable(self.display_name()))
+        };
+        self.auto.get_or_try_init(first).await.map_or(AUTO, String::as_str)
+    }
+
     async fn look_up(&self, key: &str) -> Result<Vec<String>, ModelError> {
         let listing = async {
             let mut response = self.list_models(key).await?;

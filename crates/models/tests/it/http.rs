@@ -317,3 +317,20 @@ fn the_provider_shows_what_the_settings_say_but_never_the_key() {
     assert_eq!((cost("a"), cost("b")), (Some(3.0), None));
     assert_eq!(anthropic.model("x/y").expect("the list is open").name().to_string(), "anthropic/x/y");
 }
+
+#[tokio::test]
+async fn without_a_named_model_the_provider_is_asked_for_one() {
+    let list = json!({"data": [{"id": "newest"}, {"id": "older"}]}).to_string();
+    for (listing, asked_for) in [(list.as_str(), "newest"), ("{}", "auto")] {
+        let mut server = serve(vec![closing(listing.as_bytes())]).await;
+        let anthropic = provider(config(&server.address));
+        assert_eq!(anthropic.listed_models(), ["auto"]);
+        let _ = anthropic.model("auto").expect("the list is open").ask(prompt(vec![user(&[text("Hi.")])])).await;
+        let (head, _) = server.requests.recv().await.expect("the models are looked up");
+        assert!(head.starts_with("GET /v1/models"), "{head}");
+        let (head, body) = server.requests.recv().await.expect("the question came");
+        assert!(head.starts_with("POST /v1/messages"), "{head}");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
+        assert_eq!(body["model"], asked_for);
+    }
+}
