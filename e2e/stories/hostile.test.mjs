@@ -142,5 +142,6 @@ test('the page may not be framed, and may ask nobody else', async () => {
   );
   assert.equal(stopped, 'stopped');
   assert.deepEqual(hits, []);
+  await page.waitForTimeout(300);
   window.forgive(/policy|Refused|Content Security|request to|Fetch API/);
 });

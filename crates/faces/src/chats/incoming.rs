@@ -1,7 +1,7 @@
 //! From a chats frame to a call of the engine, and back to what the sender is told.
 
 use axum::extract::ws::Utf8Bytes;
-use domain::{ConversationId, Cursor, Mode, Principal, TurnId};
+use domain::{ConversationId, Mode, Principal, TurnId};
 use engine::{Engine, Error, Follow, From as Begin, Opened, Post, Row, TitleRule, WhenBusy};
 
 use super::outgoing;
@@ -85,6 +85,14 @@ impl Request {
         match &self.wish {
             Wish::Subscribe(_) | Wish::Chat(_) => true,
             Wish::Cancel { .. } | Wish::Unsubscribe => false,
+        }
+    }
+
+    /// Whether it is about more than what the socket follows.
+    pub(crate) const fn changes_the_chat(&self) -> bool {
+        match &self.wish {
+            Wish::Chat(_) | Wish::Cancel { .. } => true,
+            Wish::Subscribe(_) | Wish::Unsubscribe => false,
         }
     }
 
@@ -194,11 +202,7 @@ async fn subscribe(engine: &Engine, who: Principal, chat: ConversationId, subscr
 }
 
 async fn resume(engine: &Engine, who: Principal, chat: ConversationId, since: &str) -> engine::Result<Opened> {
-    let cursor = since.parse::<Cursor>().map_err(|_| Error::BadCursor);
-    match cursor {
-        Ok(cursor) => engine.follow(who, chat, Begin::Cursor(cursor)).await,
-        Err(error) => Err(error),
-    }
+    engine.follow(who, chat, Begin::Cursor(Engine::parse_cursor(since)?)).await
 }
 
 fn followed(opened: Opened, subscribe: &Subscribe) -> Followed {
@@ -219,12 +223,11 @@ fn newest_that_fit(mut rows: Vec<Row>) -> (Vec<Row>, bool) {
 
 /// The socket follows the chat before the message is stored, so that the message itself comes through the stream.
 async fn chat(engine: &Engine, who: Principal, chat: ConversationId, message: Chat, is_followed: bool) -> Result<Done, Refused> {
-    let followed = match is_followed {
-        true => None,
-        false => {
-            let opened = engine.follow(who, chat, Begin::Now).await?;
-            Some(Followed { follow: opened.follow, with_reasoning: false })
-        }
+    let followed = if is_followed {
+        None
+    } else {
+        let follow = engine.follow(who, chat, Begin::Now).await?.follow;
+        Some(Followed { follow, with_reasoning: false })
     };
     let client_id = message.client_id.clone();
     let posted = engine.post_message(who, message.into_post(chat)).await?;
@@ -243,7 +246,12 @@ async fn cancel(engine: &Engine, who: Principal, chat: ConversationId, turn_id: 
 }
 
 /// Ends the running turn, or the one of that id. What is no id at all names no turn.
-pub(super) async fn cancelled(engine: &Engine, who: Principal, chat: ConversationId, turn_id: Option<&str>) -> engine::Result<bool> {
+pub(super) async fn cancelled(
+    engine: &Engine,
+    who: Principal,
+    chat: ConversationId,
+    turn_id: Option<&str>,
+) -> engine::Result<bool> {
     match turn_id.map(TurnId::parse) {
         None => engine.cancel(who, chat, None).await,
         Some(Some(turn)) => engine.cancel(who, chat, Some(turn)).await,

@@ -30,7 +30,8 @@ pub(crate) fn frames(entry: &Entry, with_reasoning: bool) -> impl Iterator<Item 
         (Audience::WithReasoning, true) => entry.encoded(REASONING_SLOT, encode),
         (Audience::WithReasoning, false) => None,
     };
-    encoded.into_iter().flat_map(split).filter_map(|frame| Utf8Bytes::try_from(frame).ok())
+    let frames = encoded.map_or([None, None], |encoded| apart(entry, encoded));
+    frames.into_iter().flatten().filter_map(|frame| Utf8Bytes::try_from(frame).ok())
 }
 
 /// A frame of a chat that does not stand in its log.
@@ -137,16 +138,12 @@ fn encode(entry: &Entry) -> Option<Bytes> {
     }
 }
 
-fn split(bytes: Bytes) -> impl Iterator<Item = Bytes> {
-    let mut rest = Some(bytes);
-    std::iter::from_fn(move || {
-        let mut frame = rest.take()?;
-        if let Some(end) = frame.iter().position(|byte| *byte == BETWEEN_FRAMES) {
-            let behind = frame.split_off(end);
-            rest = Some(behind.slice(1..));
-        }
-        Some(frame)
-    })
+/// The one or two frames that an entry was encoded as.
+fn apart(entry: &Entry, mut encoded: Bytes) -> [Option<Bytes>; 2] {
+    let is_call = matches!(&entry.what, What::Fact(Event { kind: EventKind::ToolCalled { .. }, .. }));
+    let end = if is_call { encoded.iter().position(|byte| *byte == BETWEEN_FRAMES) } else { None };
+    let second = end.map(|end| encoded.split_off(end).slice(1..));
+    [Some(encoded), second]
 }
 
 /// What a fact is in this API's words.
@@ -284,4 +281,43 @@ fn text(value: &impl Serialize) -> Utf8Bytes {
 /// Our own structs have string keys only, so they always have a JSON form.
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{ToolOutcome, ToolResult};
+    use serde_json::json;
+
+    use super::{OUTPUT_SHOWN, shown_tool, tool_result};
+
+    #[test]
+    fn tools_have_the_seeds_names_and_others_keep_their_own() {
+        let shown = ["read_file", "bash", "web_fetch", "launch"].map(|name| {
+            let (name, status) = shown_tool(name);
+            format!("{name}: {status}")
+        });
+        assert_eq!(
+            shown,
+            ["Read: Reading a file", "Bash: Running a command", "WebFetch: Fetching a page", "launch: Using launch"]
+        );
+    }
+
+    #[test]
+    fn a_long_output_is_cut_between_characters() {
+        let result = ToolResult {
+            call_id: "t".to_owned(),
+            name: "grep".to_owned(),
+            output: format!("x{}", "é".repeat(OUTPUT_SHOWN)),
+            outcome: ToolOutcome::Failed,
+            truncated: false,
+            duration_ms: 7,
+        };
+        let output = format!("x{}", "é".repeat((OUTPUT_SHOWN - 1) / 2));
+        let frame = serde_json::to_value(tool_result(&result)).unwrap();
+        let expected = json!({
+            "type": "tool_result", "toolId": "t", "toolName": "Grep", "output": output, "truncated": true, "isError": true,
+            "durationMs": 7,
+        });
+        assert_eq!(frame, expected);
+    }
 }

@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use super::incoming::{self, Chat, read_mode};
 use super::{outgoing, wire};
 use crate::App;
+use crate::kit::Routes as _;
 use crate::kit::auth::Caller;
 use crate::kit::error::ChatsError;
 use crate::kit::idempotency;
 use crate::kit::json::{Object, read, read_optional};
 use crate::kit::query::Query;
-use crate::kit::Routes as _;
 
 /// What a chat is called until somebody or its first message names it.
 const UNTITLED: &str = "New Chat";
@@ -52,7 +52,12 @@ async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Answer<Json<V
 }
 
 /// `POST /api/chats`: 201.
-async fn create(State(app): State<App>, caller: Caller, headers: HeaderMap, request: Request) -> Answer<(StatusCode, Json<wire::Chat>)> {
+async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer<(StatusCode, Json<wire::Chat>)> {
     let body = read_optional(request).await?;
     let key = idempotency::request_key(&headers, "POST /api/chats", &body.bytes)?;
     let object = &body.object;

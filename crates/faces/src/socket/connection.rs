@@ -4,8 +4,9 @@
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::extract::ws::Utf8Bytes;
+use axum::extract::ws::{Utf8Bytes, WebSocket};
 use domain::ConversationId;
+use engine::Engine;
 use tokio::time::{Instant, sleep};
 
 use super::inbox::{self, Inbox, Item, Read};
@@ -23,21 +24,21 @@ const GREETING: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"connected","messa
 /// times, so that they do not all come at once.
 const RETRY_MS: (u32, u32) = (200, 3000);
 
-/// Speaks with the peer until either side has enough.
-pub(super) async fn serve(line: Line, app: App, proof: Proof) {
-    let mut connection = Connection {
-        line,
+/// Speaks with the peer until either side has enough. What a connection needs while it is idle counts, as there may be ten
+/// thousand of them: so it is kept once, on the heap, and what is seldom needed is not kept at all.
+pub(super) fn serve(socket: WebSocket, app: App, proof: Proof) -> impl Future<Output = ()> + Send + 'static {
+    let mut connection = Box::new(Connection {
+        line: Line::new(socket),
         inbox: Inbox::default(),
         streams: Streams::default(),
         step: Step::Free,
         rate: Rate::new(app.socket_rate, Instant::now()),
         app,
         proof,
-    };
-    if let Some(close) = connection.run().await {
-        // What the socket followed is let go first: closing may take a while.
-        let Connection { line, .. } = connection;
-        line.close(close).await;
+    });
+    async move {
+        let close = connection.run().await;
+        Box::pin(connection.end(close)).await;
     }
 }
 
@@ -67,7 +68,7 @@ impl Connection {
     async fn run(&mut self) -> Option<Close> {
         let drain = self.app.drain.clone();
         let mut drained = pin!(drain.cancelled());
-        let mut signed_out = pin!(signed_out(self.app.clone(), self.proof.clone()));
+        let mut signed_out = pin!(signed_out(self.app.engine.clone(), self.proof.clone()));
         self.line.send(GREETING);
         loop {
             self.advance();
@@ -129,6 +130,46 @@ impl Connection {
                 working @ Step::Working { .. } => {
                     self.step = working;
                     return;
+                }
+            }
+        }
+    }
+
+    async fn end(mut self: Box<Self>, close: Option<Close>) {
+        if close == Some(Close::SignedOut) {
+            self.forget_frames();
+        }
+        self.finish_frames().await;
+        let Self { line, streams, .. } = *self;
+        // Closing may take a while; nothing is followed in the meantime.
+        drop(streams);
+        if let Some(close) = close {
+            line.close(close).await;
+        }
+    }
+
+    /// What has not begun is not done for somebody who is no longer let in.
+    fn forget_frames(&mut self) {
+        self.inbox = Inbox::default();
+        if matches!(self.step, Step::CatchingUp(_)) {
+            self.step = Step::Free;
+        }
+    }
+
+    /// Does what the peer has asked for before the connection ended: it may have said goodbye right behind its message.
+    async fn finish_frames(&mut self) {
+        loop {
+            match std::mem::replace(&mut self.step, Step::Free) {
+                Step::Free => match self.inbox.take() {
+                    Some(item) => self.step = Step::CatchingUp(item),
+                    None => return,
+                },
+                Step::CatchingUp(Item::Chats(request)) if request.changes_the_chat() => self.begin_chats(request),
+                Step::CatchingUp(Item::Chats(_) | Item::Refused { .. }) => {}
+                working @ Step::Working { .. } => {
+                    self.step = working;
+                    let done = self.step.work().await;
+                    self.finish(done);
                 }
             }
         }
@@ -201,13 +242,13 @@ impl Item {
 }
 
 /// Returns once the proof does not hold any more.
-async fn signed_out(app: App, proof: Proof) {
+async fn signed_out(engine: Engine, proof: Proof) {
     if matches!(proof.how, How::Local) {
         return std::future::pending().await;
     }
     loop {
-        sleep(RECHECK).await;
-        if !still_valid(&app.engine, &proof).await {
+        Box::pin(sleep(RECHECK)).await;
+        if !Box::pin(still_valid(&engine, &proof)).await {
             return;
         }
     }

@@ -7,12 +7,12 @@ mod rate;
 mod refused;
 mod streams;
 
-use axum::http::{StatusCode, header};
-use axum::{Json, Router};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use serde_json::json;
 
 use crate::App;
@@ -67,7 +67,7 @@ async fn open(State(app): State<App>, request: Request) -> Response {
     let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &app).await else { return no_upgrade() };
     let upgrade = ws::limited(upgrade);
     match proof {
-        Some(proof) => upgrade.on_upgrade(move |socket| connection::serve(Line::new(socket), app, proof)),
+        Some(proof) => upgrade.on_upgrade(move |socket| connection::serve(socket, app, proof)),
         None => upgrade.on_upgrade(|socket| Line::new(socket).close(Close::SignedOut)),
     }
 }

@@ -13,7 +13,8 @@ async fn nothing_sent_as_text_closes_the_socket() {
     let twice = r#"{"type":"chat","type":"ping"}"#;
     for text in ["{", "nonsense", "[1]", "\"x\"", "5", "", r#"{"type":"ping"}{"type":"ping"}"#, &nested, twice] {
         client.send_text(text).await;
-        let error = json!({"type": "error", "error": "Invalid message format", "message": "Invalid message format", "code": "bad_json"});
+        let error =
+            json!({"type": "error", "error": "Invalid message format", "message": "Invalid message format", "code": "bad_json"});
         client.expect(error).await;
     }
     client.send(json!({"type": "launch", "secret": "s3", "chatId": chat, "clientId": "c", "client_id": "d"})).await;

@@ -12,11 +12,11 @@ use crate::socket_world::World;
 
 #[tokio::test]
 async fn a_proof_opens_the_socket_and_a_wrong_one_does_not() {
-    let world = World::with(json!([]), AuthMode::Token, 0).await;
-    assert!(world.open("/ws", &[("authorization", "Bearer tkn_owner")]).await.is_ok());
-    assert!(world.open("/ws/?token=tkn_owner", &[]).await.is_ok());
+    let world = World::with(AuthMode::Token, json!([])).await;
+    assert!(world.open("/ws", &[("authorization", "Bearer owner-token")]).await.is_ok());
+    assert!(world.open("/ws/?token=owner-token", &[]).await.is_ok());
     assert_eq!(world.open("/ws", &[]).await.err(), Some(401));
-    assert_eq!(world.open("/ws?token=tkn_owner", &[("authorization", "Bearer x")]).await.err(), Some(401));
+    assert_eq!(world.open("/ws?token=owner-token", &[("authorization", "Bearer x")]).await.err(), Some(401));
     assert_eq!(world.open("/ws", &[("origin", "http://evil.example")]).await.err(), Some(403));
     assert_eq!(world.http("GET", "/ws", None).await, (401, json!({"detail": "Not authenticated", "code": "unauthenticated"})));
     let mut wrong = world.open("/ws?token=tkn_wrong", &[]).await.unwrap();
@@ -62,6 +62,22 @@ async fn frames_that_cannot_be_read_close_with_their_code() {
 }
 
 #[tokio::test]
+async fn a_message_counts_although_its_sender_leaves_right_behind_it() {
+    let world = World::saying(json!([])).await;
+    let chat = world.chat().await;
+    for round in 0..20 {
+        let mut client = world.connect().await;
+        let frame = json!({"type": "chat", "chatId": chat, "content": format!("m{round}")});
+        client.socket.feed(Message::text(frame.to_string())).await.unwrap();
+        client.socket.feed(Message::text(frame.to_string().replace("\"m", "\"n"))).await.unwrap();
+        client.socket.close(None).await.unwrap();
+        while client.socket.next().await.is_some() {}
+    }
+    let (_, rows) = world.http("GET", &format!("/api/chats/{chat}/messages"), None).await;
+    assert_eq!(rows.as_array().unwrap().len(), 40);
+}
+
+#[tokio::test]
 async fn a_draining_server_asks_each_client_to_come_back_at_another_time() {
     let world = World::saying(json!([])).await;
     let mut clients = Vec::new();
@@ -82,8 +98,8 @@ async fn a_draining_server_asks_each_client_to_come_back_at_another_time() {
 
 #[tokio::test]
 async fn too_many_frames_are_refused_and_then_close_the_socket() {
-    let world = World::with(json!([]), AuthMode::Off, 50).await;
-    let mut client = world.connect().await;
+    let world = World::saying(json!([])).await;
+    let client = world.connect().await;
     let (mut sender, mut receiver) = client.socket.split();
     let start = Instant::now();
     let sending = tokio::spawn(async move {

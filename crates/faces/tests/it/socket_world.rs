@@ -1,68 +1,56 @@
-//! A server on a port of its own, with a model that says what the test wrote down, and clients that speak bytes to it.
+//! A server on a port of its own, and clients that speak bytes to it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{Next, from_fn};
-use domain::{ModelName, SystemClock};
-use engine::{Catalogue, Engine, Parts, Settings};
-use faces::{App, AuthMode, Boundary, Peer};
+use axum::response::Response;
+use faces::{AuthMode, Peer};
 use futures_util::{SinkExt, StreamExt};
-use models::{Script, Scripted};
 use serde_json::{Value, json};
-use store::{DatabaseUrl, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use tokio_util::sync::CancellationToken;
+
+use crate::sessions_world;
 
 /// Longer than anything here takes, shorter than anybody wants to wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// SHA-256 of `tkn_owner`.
-const TOKEN_HASH: &str = "3e8d8a89fe4f1d2e1c15766a7e021ab82cb3e522085ceccf5161155e19590106";
+/// The name under which the server believes itself to be reached.
+const HOST: &str = "localhost:8000";
 
 pub struct World {
+    inner: sessions_world::World,
     pub address: SocketAddr,
-    pub model: Scripted,
-    pub engine: Engine,
-    pub drain: CancellationToken,
+}
+
+impl Deref for World {
+    type Target = sessions_world::World;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
 }
 
 impl World {
-    /// Sign-in is off, and nobody is too fast.
-    pub async fn saying(steps: Value) -> Self {
-        Self::with(steps, AuthMode::Off, 0).await
+    /// Sign-in is off.
+    pub async fn saying(script: Value) -> Self {
+        Self::with(AuthMode::Off, script).await
     }
 
-    pub async fn with(steps: Value, auth: AuthMode, socket_rate: u32) -> Self {
-        let model = Scripted::new(Script::from_json(steps.as_array().unwrap()).unwrap());
-        let workdir = std::env::temp_dir();
-        let engine = Engine::start(Parts {
-            store: Store::open(&DatabaseUrl::SqliteInMemory).unwrap(),
-            clock: Arc::new(SystemClock),
-            catalogue: Catalogue::new(vec![Arc::new(model.clone())], Vec::new(), ModelName::new("scripted", "scripted")),
-            settings: Settings { workdir, data_dir: None, owner_token_hash: TOKEN_HASH.to_owned() },
-        })
-        .await
-        .unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub async fn with(auth: AuthMode, script: Value) -> Self {
+        let inner = sessions_world::World::with(auth, script).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let boundary = Boundary::new(auth, None, &[]).unwrap();
-        boundary.set_listening(&[address]);
-        let drain = CancellationToken::new();
-        let app = App { engine: engine.clone(), boundary, drain: drain.clone(), socket_rate, web: Router::new() };
-        let router = faces::router(app).layer(from_fn(name_peer));
-        tokio::spawn(async move {
-            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap();
-        });
-        Self { address, model, engine, drain }
+        let router = inner.router.clone().layer(from_fn(name_peer)).into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { inner, address }
     }
 
     /// Status and body of a request.
@@ -71,7 +59,7 @@ impl World {
     }
 
     pub async fn http_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> (u16, Value) {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -104,7 +92,7 @@ impl World {
 
     /// A socket, or the status with which it was refused.
     pub async fn open(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Client, u16> {
-        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        let mut request = format!("ws://{HOST}{path}").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
@@ -112,7 +100,7 @@ impl World {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         match client_async_with_config(request, stream, Some(config)).await {
             Ok((socket, _)) => Ok(Client { socket }),
-            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),
         }
     }
@@ -185,7 +173,7 @@ impl Client {
     }
 }
 
-async fn name_peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> axum::response::Response {
+async fn name_peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(Peer(peer));
     next.run(request).await
 }

@@ -20,6 +20,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_millis(600);
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
 const OK_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
 
+#[derive(Debug)]
 struct StoppedClock;
 
 impl Clock for StoppedClock {

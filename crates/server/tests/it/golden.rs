@@ -78,12 +78,22 @@ stories! {
 
 async fn holds(name: &str, voice: Voice) {
     let story = Story::load(name);
-    assert!(story.needs.is_empty(), "{name}: nobody has said how to find out whether there is {:?}", story.needs);
+    if let Some(need) = story.needs.iter().find(|need| !machine_offers(need)) {
+        eprintln!("{name} is skipped: this machine has no {need}");
+        return;
+    }
     let stage = Stage::set(&story, voice).await;
     if let Err(failure) = play(&story, &stage).await {
         panic!("{failure}");
     }
     stage.strike().await;
+}
+
+fn machine_offers(need: &str) -> bool {
+    match need {
+        "sandbox" => std::fs::read_to_string("/sys/kernel/security/lsm").is_ok_and(|modules| modules.contains("landlock")),
+        _ => panic!("nobody has said how to find out whether there is a {need}"),
+    }
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Tests of the whole program, over its public surface.
+//! Stories told to a whole server, and attacks on it.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, in its helpers as well")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
-mod floors;
-mod serve_commands;
-mod serve_connections;
-mod serve_kit;
-mod serve_stopping;
-mod serve_web;
-mod settings;
+mod golden;
+mod harness;
+mod harness_etiquette;
+mod harness_http;
+mod harness_sse;
+mod harness_upstream;
+mod harness_ws;
