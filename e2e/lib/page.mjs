@@ -14,11 +14,12 @@ export const bubbles = async (page) => questions(page).locator('.bubble').allTex
 /** The text of the newest answer. */
 export const newest = async (page) => (await answers(page).last().locator('.prose').allInnerTexts()).join('\n').trim();
 
-/** Waits until nothing is being written any more. */
+/** Waits until everything that was said has its answer. */
 export async function settled(page) {
   await page.waitForFunction(() => {
-    const articles = [...document.querySelectorAll('article')];
-    return articles.length > 1 && !document.querySelector('article[aria-busy="true"], .waits');
+    const last = [...document.querySelectorAll('article')].at(-1);
+    const answered = last?.querySelector('h2')?.textContent === 'Answer';
+    return answered && !document.querySelector('article[aria-busy="true"]');
   });
 }
 

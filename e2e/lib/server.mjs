@@ -12,7 +12,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const binary = resolve(process.env.COLLOQUY_BIN ?? join(here, '../../target/debug/colloquy'));
 
 const START_MS = 20_000;
-const STOP_MS = 10_000;
+/** A server that is asked to stop lets running answers go on for a while. */
+const STOP_MS = 35_000;
 
 /** What the agents of the stories find in their working directory. */
 export const FILES = {
@@ -25,16 +26,18 @@ export class Server {
   #home = mkdtempSync(join(tmpdir(), 'colloquy-e2e-'));
   #child = null;
   #settings;
+  #folder;
   #listen = '127.0.0.1:0';
   /** `http://127.0.0.1:PORT` of the running program. */
   url = '';
   /** The sign-in link that the running program has printed. */
   link = '';
 
-  /** `settings`: further environment variables; `files`: name to content, for the working directory. */
-  static async start(settings = {}, files = FILES) {
+  /** `settings`: further environment variables; `files`: name to content, for the working directory named `folder`. */
+  static async start(settings = {}, files = FILES, folder = 'work') {
     const server = new Server();
     server.#settings = settings;
+    server.#folder = folder;
     for (const [name, content] of Object.entries(files)) {
       const path = join(server.workdir, name);
       mkdirSync(dirname(path), { recursive: true });
@@ -45,7 +48,7 @@ export class Server {
   }
 
   get workdir() {
-    return join(this.#home, 'work');
+    return join(this.#home, this.#folder);
   }
 
   get #env() {

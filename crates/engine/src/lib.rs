@@ -306,3 +306,14 @@ impl Engine {
         text.parse().map_err(|_| Error::BadCursor)
     }
 }
+
+/// Does work of several steps to its end, also when the caller is dropped: a request is, whenever its client leaves.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(%error, "a request broke down");
+            Err(Error::Internal("the request broke down".to_owned()))
+        }
+    }
+}

@@ -19,8 +19,8 @@ use engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use kit::error::{Form, Refusal, is_api};
 pub use kit::auth::Peer;
+use kit::error::{Form, Refusal, is_api};
 pub use kit::guard::{AuthMode, BadAddress, Boundary};
 
 /// What every handler may use.

@@ -202,6 +202,21 @@ pub fn last_text_of_turn(tx: &mut Tx, turn: TurnId) -> Result<Option<PartId>, St
     row.map(|row| Ok(PartId::from_uuid(row.get::<Uuid>(0)?))).transpose()
 }
 
+/// The last assistant message of each of these turns that a list of messages shows: the last one with parts, or the first.
+///
+/// # Errors
+/// The database's.
+pub fn last_of_turns(tx: &mut Tx, turns: &[TurnId]) -> Result<Vec<MessageId>, StoreError> {
+    let ids: Vec<Uuid> = turns.iter().map(|turn| turn.uuid()).collect();
+    let rows = tx.query(
+        "SELECT (SELECT m.id FROM message m WHERE m.turn_id = t.id AND m.author = 'agent' \
+             AND (m.id = t.reply_id OR EXISTS (SELECT 1 FROM part p WHERE p.message_id = m.id)) ORDER BY m.place DESC LIMIT 1) \
+         FROM turn t WHERE t.id = ANY($1)",
+        &[ids.into()],
+    )?;
+    rows.iter().filter_map(|row| row.get::<Option<Uuid>>(0).map(|id| id.map(MessageId::from_uuid)).transpose()).collect()
+}
+
 /// Whether a person's message joined the turn after event `seq`.
 ///
 /// # Errors

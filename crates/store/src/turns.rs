@@ -138,14 +138,15 @@ pub fn replies(tx: &mut Tx, turns: &[TurnId]) -> Result<Vec<MessageId>, StoreErr
     rows.iter().map(|row| Ok(MessageId::from_uuid(row.get::<Uuid>(0)?))).collect()
 }
 
-/// The turn that was running right after event `seq`.
+/// The turn that was running right after event `seq`. One that is ended while it waits has its start and its end in the
+/// log at that moment, so of two the one that started first is the one that runs.
 ///
 /// # Errors
 /// The database's.
 pub fn running_at(tx: &mut Tx, conversation: ConversationId, seq: Seq) -> Result<Option<Turn>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM turn WHERE conversation_id = $1 AND started_seq <= $2 \
-         AND (finished_seq IS NULL OR finished_seq > $2) ORDER BY started_seq DESC LIMIT 1"
+         AND (finished_seq IS NULL OR finished_seq > $2) ORDER BY started_seq LIMIT 1"
     );
     tx.query_one(&sql, &[conversation.uuid().into(), seq.0.into()])?.map(|row| turn(&row)).transpose()
 }

@@ -30,11 +30,11 @@ function alignment(style: string | number | null): string {
 
 function codeBlock(code: string, info: string): string {
   const language = /^[\w+#.-]{1,24}/.exec(info.trim())?.[0].toLowerCase() ?? '';
-  const name = language || 'text';
+  const label = language ? `Code, ${language}` : 'Code';
   return (
-    `<div class="code"><div class="code-head"><span class="code-lang">${escape(name)}</span>` +
+    `<div class="code${language ? '' : ' bare'}"><div class="code-head"><span class="code-lang">${escape(language)}</span>` +
     `<button type="button" class="code-copy" aria-label="Copy code">Copy</button></div>` +
-    `<pre tabindex="0" role="group" aria-label="Code, ${escape(name)}"><code>${highlight(code, language)}</code></pre></div>\n`
+    `<pre tabindex="0" role="group" aria-label="${escape(label)}"><code>${highlight(code, language)}</code></pre></div>\n`
   );
 }
 

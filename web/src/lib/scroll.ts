@@ -33,13 +33,14 @@ export class ScrollKeeper {
     this.#atEnd = false;
   }
 
-  /** Runs a change that adds content above, and keeps what is read where it is. */
-  async keepPlace(change: () => Promise<void>): Promise<void> {
+  /** Call directly before content is added above, and what it returns directly after: what is read stays where it is. */
+  keepPlace(): () => void {
     const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop;
     this.#atEnd = false;
-    await change();
-    this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd;
-    this.#look();
+    return () => {
+      this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd;
+      this.#look();
+    };
   }
 
   #look = (): void => {

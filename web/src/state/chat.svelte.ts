@@ -35,6 +35,7 @@ export class Chat {
   #publishing = false;
   #open = false;
   #loads = 0;
+  #older: Promise<void> | null = null;
   #sending = new Set<string>();
   #wake = new Set<() => void>();
   #reload: ReturnType<typeof setTimeout> | undefined;
@@ -102,17 +103,26 @@ export class Chat {
     }
   }
 
-  async loadOlder(): Promise<void> {
+  /** One page further back. `arrived` runs directly before the page changes. */
+  loadOlder(arrived: () => void = () => {}): Promise<void> {
+    this.#older ??= this.#loadOlder(arrived).finally(() => {
+      this.#older = null;
+      this.loadingOlder = false;
+    });
+    return this.#older;
+  }
+
+  async #loadOlder(arrived: () => void): Promise<void> {
     const before = this.#now.oldest;
-    if (!this.#now.hasOlder || this.loadingOlder || before === null) return;
+    if (!this.#now.hasOlder || before === null) return;
     this.loadingOlder = true;
     try {
       const page = await api.messages(this.id, PAGE, before);
-      if (this.#now.oldest === before) this.#set(prepend(this.#now, page.messages, page.more), true);
+      if (this.#now.oldest !== before) return;
+      arrived();
+      this.#set(prepend(this.#now, page.messages, page.more), true);
     } catch (error) {
       showFailure('Older messages could not be loaded.', error);
-    } finally {
-      this.loadingOlder = false;
     }
   }
 
@@ -272,6 +282,7 @@ export class Chat {
       try {
         await api.sendMessage(this.hex, { content: entry.text, clientId, ...(entry.mode && { mode: entry.mode }) });
         this.#stored(clientId);
+        sessions.refreshSoon();
         break;
       } catch (error) {
         const failure = error instanceof api.ApiError ? error : new api.ApiError(0, 'unreachable', 'The server cannot be reached.');

@@ -26,15 +26,16 @@ const onOpen = new Set<() => void>();
 const connection = new Connection(socketUrl(), {
   phase(next) {
     phase = next;
-    clearTimeout(calm);
-    if (next === 'open') {
-      troubled = false;
-      for (const call of onOpen) call();
-    } else if (next === 'signed_out') {
-      auth.ended();
-    } else if (next !== 'idle') {
-      calm = setTimeout(() => (troubled = true), CALM_MS);
+    if (next === 'connecting' || next === 'waiting') {
+      // Counted from the break, not from the last attempt.
+      calm ??= setTimeout(() => (troubled = true), CALM_MS);
+      return;
     }
+    clearTimeout(calm);
+    calm = undefined;
+    troubled = false;
+    if (next === 'open') for (const call of onOpen) call();
+    if (next === 'signed_out') auth.ended();
   },
   frame: (frame) => followers.get(frame.chatId)?.frame(frame),
   lost: (chatId) => followers.get(chatId)?.lost(),
@@ -60,8 +61,6 @@ export const live = {
   start: connection.start,
   stop(): void {
     connection.stop();
-    clearTimeout(calm);
-    troubled = false;
   },
   hurry: connection.hurry,
   /** `call` runs each time the connection stands again. */

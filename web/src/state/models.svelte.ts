@@ -10,6 +10,7 @@ export interface Choice {
 }
 
 let providers = $state.raw<Provider[]>([]);
+let loaded = $state(false);
 
 const storedMode = read('colloquy.mode') as Mode | null;
 let mode = $state<Mode>(storedMode && MODES.includes(storedMode) ? storedMode : 'build');
@@ -21,6 +22,10 @@ export const models = {
   /** Only those that can answer. */
   get providers() {
     return usable();
+  },
+  /** Whether the server has said what there is. */
+  get loaded() {
+    return loaded;
   },
   get onlyDemo() {
     const list = usable();
@@ -52,6 +57,7 @@ export const models = {
     } catch {
       // Without a list there is nothing to choose, and the default answers.
     }
+    loaded = true;
   },
   /** Asks a provider what it offers now. */
   async refresh(name: string): Promise<void> {

@@ -21,9 +21,11 @@ export const start = {
     starting = text;
     try {
       const session = await create();
-      sessions.put(session);
+      // Its name will come from this message; until the server says so, this is it.
+      const named = { ...session, title: provisionalTitle(text) };
+      sessions.put(named);
       const chat = chatOf(session.id);
-      chat.session = session;
+      chat.session = named;
       chat.send(text);
       if (router.route.name === 'new') router.go(chatPath(session.id));
     } finally {
@@ -31,6 +33,13 @@ export const start = {
     }
   },
 };
+
+const TITLE_CHARS = 50;
+
+function provisionalTitle(text: string): string {
+  const chars = Array.from(text);
+  return chars.length <= TITLE_CHARS ? text : `${chars.slice(0, TITLE_CHARS).join('')}...`;
+}
 
 /** Asks until it is known to be made; the key makes a repeat harmless. */
 async function create(): Promise<Session> {

@@ -108,7 +108,8 @@ impl Feed {
         let log = &self.engine.inner.bus.feed;
         let Some((run, index)) = position.split_once('.') else { return false };
         let Ok(index) = index.parse::<u64>() else { return false };
-        let (base, end) = (log.lock().base, log.end());
+        let end = log.end();
+        let base = log.lock().base;
         let known = run == log.run.hex() && (base..=end).contains(&index);
         if known {
             self.next = index;

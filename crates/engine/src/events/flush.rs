@@ -27,6 +27,8 @@ struct List {
     dirty: Mutex<Vec<Arc<Live>>>,
     wake: Notify,
     closed: AtomicBool,
+    /// Held while text is on its way to the store, so that a second flush returns only when the first one is done too.
+    flushing: tokio::sync::Mutex<()>,
 }
 
 impl Flusher {
@@ -75,6 +77,7 @@ async fn run(list: Arc<List>, store: Store) {
 }
 
 async fn flush(list: &List, store: &Store) {
+    let _flushing = list.flushing.lock().await;
     let dirty = std::mem::take(&mut *list.dirty.lock().unwrap_or_else(PoisonError::into_inner));
     let rows: Vec<StoredDelta> = dirty.iter().filter_map(|live| take(live)).collect();
     if rows.is_empty() {

@@ -181,8 +181,11 @@ impl Replay {
                 }
                 offset = 0;
             }
-            EventKind::TurnResumed | EventKind::TurnFinished { .. } => offset = 0,
-            EventKind::ConversationCreated
+            EventKind::TurnResumed => offset = 0,
+            // What a turn was writing is complete before it finishes; and one that was ended while it waited has written
+            // nothing, whereas the one that runs goes on with its text.
+            EventKind::TurnFinished { .. }
+            | EventKind::ConversationCreated
             | EventKind::ConversationRenamed { .. }
             | EventKind::ConversationChanged
             | EventKind::ConversationDeleted
@@ -251,23 +254,33 @@ fn check(tx: &mut Tx, id: ConversationId, cursor: Cursor, mark: &Mark) -> Result
 
 /// The text of the part that was open right after event `seq`; `None` if there was none, or a crash has taken it back.
 fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) -> Result<Option<String>, StoreError> {
-    for event in events::range(tx, id, seq, mark.cursor.seq, REPLAY_PAGE)? {
-        match event.kind {
-            EventKind::PartCompleted { part } => return Ok(part.body.text().map(str::to_owned)),
-            EventKind::TurnStarted { .. }
-            | EventKind::TurnResumed
-            | EventKind::TurnFinished { .. }
-            | EventKind::ToolCalled { .. }
-            | EventKind::ToolReturned { .. }
-            | EventKind::ConversationDeleted => return Ok(None),
-            EventKind::ConversationCreated
-            | EventKind::ConversationRenamed { .. }
-            | EventKind::ConversationChanged
-            | EventKind::MessageAdded { .. }
-            | EventKind::StatusNoted { .. } => {}
+    let Some(turn) = turns::running_at(tx, id, seq)? else { return Ok(None) };
+    let mut after = seq;
+    loop {
+        let page = events::range(tx, id, after, mark.cursor.seq, REPLAY_PAGE)?;
+        let next = page.last().map(|event| event.seq).filter(|_| page.len() == REPLAY_PAGE as usize);
+        // Turns that are ended while they wait come in between, and mean nothing to the one that writes.
+        for event in page.into_iter().filter(|event| event.turn == Some(turn.id)) {
+            match event.kind {
+                EventKind::PartCompleted { part } => return Ok(part.body.text().map(str::to_owned)),
+                EventKind::TurnStarted { .. }
+                | EventKind::TurnResumed
+                | EventKind::TurnFinished { .. }
+                | EventKind::ToolCalled { .. }
+                | EventKind::ToolReturned { .. }
+                | EventKind::ConversationDeleted => return Ok(None),
+                EventKind::ConversationCreated
+                | EventKind::ConversationRenamed { .. }
+                | EventKind::ConversationChanged
+                | EventKind::MessageAdded { .. }
+                | EventKind::StatusNoted { .. } => {}
+            }
+        }
+        match next {
+            Some(last) => after = last,
+            None => return Ok(mark.open.as_ref().filter(|open| open.turn == turn.id).map(|open| open.text.clone())),
         }
     }
-    Ok(mark.open.as_ref().map(|open| open.text.clone()))
 }
 
 fn running_turn(tx: &mut Tx, id: ConversationId, as_of: Seq) -> Result<Option<RunningTurn>, StoreError> {

@@ -244,7 +244,7 @@ impl Live {
     }
 
     fn push_fact(&self, state: &mut State, event: Event) {
-        if closes_open_part(&event.kind, state.open.as_ref()) {
+        if state.open.as_ref().is_some_and(|open| closes(&event, open)) {
             state.open = None;
         }
         let offset = state.open.as_ref().map_or(0, |open| open.text.len());
@@ -294,11 +294,13 @@ impl OpenPart {
     }
 }
 
-/// A resumed turn voids what was open; the end of a turn leaves nothing open.
-fn closes_open_part(kind: &EventKind, open: Option<&OpenPart>) -> bool {
-    match kind {
-        EventKind::PartCompleted { part } => open.is_some_and(|open| open.part == part.id),
-        EventKind::TurnResumed | EventKind::TurnFinished { .. } | EventKind::ConversationDeleted => true,
+/// A resumed turn voids what it had open; the end of a turn leaves nothing of it open. A turn that is ended while it waits
+/// says nothing about the one that runs.
+fn closes(event: &Event, open: &OpenPart) -> bool {
+    match &event.kind {
+        EventKind::PartCompleted { part } => open.part == part.id,
+        EventKind::TurnResumed | EventKind::TurnFinished { .. } => event.turn == Some(open.turn),
+        EventKind::ConversationDeleted => true,
         EventKind::ConversationCreated
         | EventKind::ConversationRenamed { .. }
         | EventKind::ConversationChanged

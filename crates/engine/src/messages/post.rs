@@ -15,7 +15,7 @@ use crate::conversations::TITLES_TO_REPLACE;
 use crate::events::Append;
 use crate::request_key::fingerprint;
 use crate::turns::runner;
-use crate::{Engine, Error, Result, access};
+use crate::{Engine, Error, Result, access, to_its_end};
 
 /// Messages that may wait in one conversation. More would hardly be read by the time they are answered.
 const QUEUE: usize = 50;
@@ -33,23 +33,34 @@ pub(crate) async fn post(engine: &Engine, who: Principal, post: Post) -> Result<
         None => None,
     };
     let append = Append::to(engine, conversation, Fence::Open);
-    let interrupt = post.when_busy == WhenBusy::Interrupt;
-    let posted = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir)).await?;
-    if interrupt && !posted.duplicate {
-        // The turn that runs is ended in the background: the message is safe, and its sender need not wait.
-        runner::interrupt(engine, conversation, posted.turn);
-    }
-    runner::wake(engine, conversation);
-    Ok(posted)
+    let engine = engine.clone();
+    // The sender may be gone before it has an answer. What is stored is answered all the same.
+    to_its_end(async move {
+        let (posted, interrupted) = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir)).await?;
+        if let Some(turn) = interrupted {
+            // It is ended in the background: the message is safe, and its sender need not wait.
+            runner::interrupt(&engine, conversation, turn);
+        }
+        runner::wake(&engine, conversation);
+        Ok(posted)
+    })
+    .await
 }
 
-fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Option<PathBuf>) -> Result<Posted> {
+/// Also says which turn is to be interrupted for the message.
+fn store(
+    tx: &mut Tx,
+    append: &Append,
+    who: Principal,
+    post: Post,
+    workdir: Option<PathBuf>,
+) -> Result<(Posted, Option<TurnId>)> {
     let conversation = access::conversation(tx, who, post.conversation)?;
     let print = fingerprint(&[post.text.as_bytes()]);
     if let Some(client_id) = &post.client_id
         && let Some((message, before)) = messages::by_client_id(tx, conversation.id, who.account(), client_id)?
     {
-        return if before == print { duplicate(tx, message) } else { Err(Error::Conflict) };
+        return if before == print { Ok((duplicate(tx, message)?, None)) } else { Err(Error::Conflict) };
     }
     let open = turns::open(tx, conversation.id)?;
     let running = open.iter().find(|turn| turn.state == TurnState::Running);
@@ -60,6 +71,7 @@ fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Opti
         return Err(Error::QueueFull);
     }
     let steered = running.filter(|_| post.when_busy == WhenBusy::Steer);
+    let interrupted = running.filter(|_| post.when_busy == WhenBusy::Interrupt).map(|turn| turn.id);
     let queued = match (post.when_busy, steered) {
         (_, Some(_)) => 0,
         // It is answered next: only the turn that is being interrupted stands before it.
@@ -73,7 +85,7 @@ fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Opti
     let message =
         add_message(tx, append, who, &conversation, &post, &Answer { turn, queued, steered: steered.is_some() }, &print)?;
     name(tx, append, conversation, &post)?;
-    Ok(message)
+    Ok((message, interrupted))
 }
 
 /// By which turn a message is answered.

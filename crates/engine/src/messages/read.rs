@@ -136,18 +136,12 @@ fn whole_messages(
     let firsts: Vec<MessageId> = turns::replies(tx, &turn_ids)?;
     let newest = found.iter().rev().find(|m| m.author == Author::Agent && is_of(m, running.as_ref())).map(|m| m.id);
     found.retain(|m| m.author != Author::Agent || !m.parts.is_empty() || firsts.contains(&m.id) || newest == Some(m.id));
-    let mut last_seen: Vec<TurnId> = Vec::new();
-    let mut marked: Vec<TranscriptMessage> = Vec::with_capacity(found.len());
-    for message in found.into_iter().rev() {
-        let is_last = message.author == Author::Agent && !last_seen.contains(&message.turn);
-        if is_last {
-            last_seen.push(message.turn);
-        }
-        let outcome = outcomes.get(&message.turn).filter(|_| is_last).cloned();
-        marked.push(TranscriptMessage { streaming: newest == Some(message.id), outcome, message });
-    }
-    marked.reverse();
-    Ok(marked)
+    let lasts = messages::last_of_turns(tx, &outcomes.keys().copied().collect::<Vec<_>>())?;
+    let marked = found.into_iter().map(|message| {
+        let outcome = outcomes.get(&message.turn).filter(|_| lasts.contains(&message.id)).cloned();
+        TranscriptMessage { streaming: newest == Some(message.id), outcome, message }
+    });
+    Ok(marked.collect())
 }
 
 fn is_of(message: &Message, turn: Option<&Turn>) -> bool {

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use domain::{ConversationId, EventKind, Outcome, Principal, Turn, TurnId, TurnState, Usage};
+use domain::{ConversationId, EventKind, Outcome, Principal, TurnId, TurnState, Usage};
 use store::events::Fence;
 use store::{Tx, turns};
 
 use super::claim::start;
-use super::runner;
+use super::{resume, runner};
 use crate::events::Append;
 use crate::{Engine, Error, Result, access};
 
@@ -13,18 +13,21 @@ use crate::{Engine, Error, Result, access};
 const CLAIM_GAP: Duration = Duration::from_millis(2);
 
 pub(crate) async fn cancel(engine: &Engine, who: Principal, id: ConversationId, turn: Option<TurnId>) -> Result<bool> {
-    engine.inner.store.read(move |tx| access::conversation(tx, who, id)).await?;
-    loop {
-        let open = engine.inner.store.read(move |tx| turns::open(tx, id)).await.map_err(Error::from)?;
-        let target = match turn {
-            Some(turn) => open.into_iter().find(|open| open.id == turn),
-            None => open.into_iter().next(),
-        };
-        let Some(target) = target else { return Ok(false) };
-        if end_one(engine, id, &target).await? {
-            return Ok(true);
-        }
-        tokio::time::sleep(CLAIM_GAP).await;
+    let open = engine
+        .inner
+        .store
+        .read(move |tx| {
+            access::conversation(tx, who, id)?;
+            Ok::<_, Error>(turns::open(tx, id)?)
+        })
+        .await?;
+    let target = match turn {
+        Some(turn) => open.into_iter().find(|open| open.id == turn),
+        None => open.into_iter().next(),
+    };
+    match target {
+        Some(target) => end(engine, id, target.id).await,
+        None => Ok(false),
     }
 }
 
@@ -34,20 +37,30 @@ pub(crate) async fn cancel_all(engine: &Engine, id: ConversationId) -> Result<()
         let open = engine.inner.store.read(move |tx| turns::open(tx, id)).await.map_err(Error::from)?;
         // Those that wait go first, so that none of them is claimed when the one that runs has ended.
         let Some(target) = open.last() else { return Ok(()) };
-        if !end_one(engine, id, target).await? {
-            tokio::time::sleep(CLAIM_GAP).await;
-        }
+        end(engine, id, target.id).await?;
     }
 }
 
-/// Ends a turn that waits or runs; `false` if it is neither just now.
-async fn end_one(engine: &Engine, id: ConversationId, turn: &Turn) -> Result<bool> {
-    if turn.state == TurnState::Running {
-        return Ok(runner::stop(engine, id, turn.id).await);
+/// Ends a turn that waits or runs, and no other: if it ends by itself first, the answer is `false`.
+async fn end(engine: &Engine, id: ConversationId, turn: TurnId) -> Result<bool> {
+    loop {
+        let found = engine.inner.store.read(move |tx| turns::get(tx, turn)).await.map_err(Error::from)?;
+        match found.map(|turn| turn.state) {
+            // The conversation has been deleted.
+            None => return Ok(false),
+            Some(TurnState::Finished { outcome }) => return Ok(outcome == Outcome::Cancelled),
+            Some(TurnState::Queued) => {
+                let append = Append::to(engine, id, Fence::Open);
+                if engine.inner.store.write(move |tx| end_if_queued(tx, &append, turn)).await? {
+                    return Ok(true);
+                }
+            }
+            Some(TurnState::Running) if runner::stop(engine, id, turn).await => {}
+            Some(TurnState::Running) if runner::is_served(engine, id) => tokio::time::sleep(CLAIM_GAP).await,
+            // The program ends and has left it for its next start, or its end could not be stored.
+            Some(TurnState::Running) => resume::end_abandoned(engine, id, turn, Outcome::Cancelled).await?,
+        }
     }
-    let append = Append::to(engine, id, Fence::Open);
-    let turn = turn.id;
-    engine.inner.store.write(move |tx| end_if_queued(tx, &append, turn)).await
 }
 
 /// Ends every turn of the conversation that still waits.

@@ -48,6 +48,7 @@ pub(super) async fn end_step(run: &Run, fold: &mut Fold, outcome: Option<Outcome
         .write(move |tx| {
             let calls = with_usable_ids(tx, &ending, &mut drafts)?;
             let has_calls = !calls.is_empty();
+            let said_nothing = drafts.is_empty();
             store_parts(tx, &append, ending.turn.id, drafts)?;
             turns::add_step(tx, ending.turn.id, &usage)?;
             if has_calls {
@@ -59,6 +60,8 @@ pub(super) async fn end_step(run: &Run, fold: &mut Fold, outcome: Option<Outcome
                     ending.store(tx, &append, &outcome)?;
                     Ok(StepEnd::Finished)
                 }
+                // The message is still empty, so the next step can write it.
+                _ if said_nothing => Ok(StepEnd::NextMessage(ending.last)),
                 _ => {
                     let head = conversations::head(tx, ending.turn.conversation)?.ok_or(Error::NotFound)?;
                     let next = MessageId::new();
@@ -78,7 +81,7 @@ pub(super) async fn finish(run: &mut Run, end: End) {
             tracing::warn!(conversation = %run.turn().conversation, turn = %run.turn().id, "the turn is not ours any more");
             return;
         }
-        End::Shutdown { fold } if fold.as_ref().is_none_or(|fold| !fold.is_visible()) => return,
+        End::Shutdown { fold } if fold.as_ref().is_none_or(|fold| !fold.has_shown_text()) => return,
         End::Shutdown { fold } => (interrupted(), fold),
         End::Outcome { outcome, fold } => (outcome, fold),
     };

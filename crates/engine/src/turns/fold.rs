@@ -22,9 +22,12 @@ pub(super) struct Fold {
     open: Option<Open>,
     /// Parts that are whole and not stored yet.
     ready: Vec<Draft>,
+    /// Calls behind which the model went on to speak. They are announced, like all calls, when its answer is whole.
+    held: Vec<Draft>,
     usage: Usage,
     stop: Option<StopReason>,
     visible: bool,
+    shown_text: bool,
 }
 
 /// The part that deltas go to.
@@ -56,15 +59,22 @@ impl Fold {
             ordinal: 0,
             open: None,
             ready: Vec::new(),
+            held: Vec::new(),
             usage: Usage::default(),
             stop: None,
             visible: false,
+            shown_text: false,
         }
     }
 
     /// Whether anybody may have seen something of the answer.
     pub(super) const fn is_visible(&self) -> bool {
         self.visible
+    }
+
+    /// Whether it shows any text. Thoughts may be thought again.
+    pub(super) const fn has_shown_text(&self) -> bool {
+        self.shown_text
     }
 
     pub(super) const fn is_finished(&self) -> bool {
@@ -80,7 +90,7 @@ impl Fold {
     }
 
     pub(super) fn has_calls(&self) -> bool {
-        self.ready.iter().any(|draft| matches!(draft.body, PartBody::ToolCall(_)))
+        self.ready.iter().chain(&self.held).any(Draft::is_call)
     }
 
     pub(super) async fn take(&mut self, run: &Run, event: ModelEvent) -> Result<()> {
@@ -100,7 +110,15 @@ impl Fold {
     /// Everything that is not stored yet, in order; nothing is open afterwards.
     pub(super) fn take_rest(&mut self) -> Vec<Draft> {
         self.close();
-        std::mem::take(&mut self.ready)
+        let ready = std::mem::take(&mut self.ready);
+        if self.held.is_empty() {
+            return ready;
+        }
+        let (calls, mut rest): (Vec<Draft>, Vec<Draft>) = ready.into_iter().partition(Draft::is_call);
+        for call in std::mem::take(&mut self.held).into_iter().chain(calls) {
+            rest.push(Draft { ordinal: self.next_ordinal(), ..call });
+        }
+        rest
     }
 
     async fn write(&mut self, run: &Run, kind: PartKind, text: &str) -> Result<()> {
@@ -112,13 +130,16 @@ impl Fold {
             _ => self.begin(run, kind).await?,
         };
         self.visible = true;
+        self.shown_text |= kind == PartKind::Text;
         run.engine.inner.bus.write(&self.live, self.turn, &name, text);
         Ok(())
     }
 
     /// Only one part is open at a time: what came before is stored first, so that the log keeps the order.
     async fn begin(&mut self, run: &Run, kind: PartKind) -> Result<PartName> {
-        let drafts = self.take_rest();
+        self.close();
+        let (calls, drafts): (Vec<Draft>, Vec<Draft>) = std::mem::take(&mut self.ready).into_iter().partition(Draft::is_call);
+        self.held.extend(calls);
         if !drafts.is_empty() {
             let (append, turn) = (run.append(), self.turn);
             run.engine.inner.store.write(move |tx| store_parts(tx, &append, turn, drafts)).await?;
@@ -164,6 +185,10 @@ impl Fold {
 }
 
 impl Draft {
+    const fn is_call(&self) -> bool {
+        matches!(self.body, PartBody::ToolCall(_))
+    }
+
     /// The open part as it will be stored.
     pub(super) fn of(open: OpenPart, verbatim: Option<Verbatim>) -> Self {
         let body = match open.kind {

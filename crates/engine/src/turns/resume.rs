@@ -1,7 +1,7 @@
 //! What an earlier run of the program left unfinished. A turn goes on if its current step had shown no text; otherwise it
 //! ends as interrupted, with what is left of its text.
 
-use domain::{Author, ConversationId, EventKind, Message, MessageId, PartBody, Place, ToolCall, Turn, TurnState};
+use domain::{Author, ConversationId, EventKind, Message, MessageId, PartBody, Place, ToolCall, Turn, TurnId, TurnState};
 use domain::{Effect, Failure, FailureCode, Outcome, PartKind};
 use store::events::Fence;
 use store::{Tx, conversations, deltas, messages, turns};
@@ -31,18 +31,29 @@ pub(crate) async fn resume_all(engine: &Engine) -> Result<()> {
     store.write(deltas::sweep).await.map_err(Error::from)
 }
 
-/// Ends the running turn of a conversation after a fault of ours.
-pub(super) async fn end_broken(engine: &Engine, id: ConversationId) {
-    let append = Append::to(engine, id, Fence::Open);
-    let ended = engine.inner.store.write(move |tx| {
-        let Some(turn) = running(tx, id)? else { return Ok(()) };
-        let left = Left::of(tx, &turn)?;
-        let sentence = "Something went wrong on this server.".to_owned();
-        end(tx, &append, turn, left, &Outcome::Failed(Failure { code: FailureCode::Internal, sentence }))
-    });
-    if let Err(error) = ended.await {
+/// Ends a running turn after a fault of ours.
+pub(super) async fn end_broken(engine: &Engine, id: ConversationId, turn: TurnId) {
+    let sentence = "Something went wrong on this server.".to_owned();
+    let outcome = Outcome::Failed(Failure { code: FailureCode::Internal, sentence });
+    if let Err(error) = end_abandoned(engine, id, turn, outcome).await {
         tracing::error!(conversation = %id, %error, "a broken turn could not be ended; the next start does it");
     }
+}
+
+/// Ends a running turn that nobody runs any more.
+pub(super) async fn end_abandoned(engine: &Engine, id: ConversationId, turn: TurnId, outcome: Outcome) -> Result<()> {
+    // Its end is made of what is stored, and followers may have seen more than that.
+    engine.inner.bus.flush().await;
+    let append = Append::to(engine, id, Fence::Open);
+    engine
+        .inner
+        .store
+        .write(move |tx| {
+            let Some(turn) = running(tx, id)?.filter(|running| running.id == turn) else { return Ok(()) };
+            let left = Left::of(tx, &turn)?;
+            end(tx, &append, turn, left, &outcome)
+        })
+        .await
 }
 
 fn running(tx: &mut Tx, id: ConversationId) -> Result<Option<Turn>> {

@@ -41,6 +41,8 @@ struct Runner {
     /// Something was queued after the task last looked.
     again: bool,
     current: Option<Current>,
+    /// A turn that was told to stop between its claim and its registration.
+    stop_at_start: Option<TurnId>,
 }
 
 #[derive(Debug, Clone)]
@@ -105,12 +107,21 @@ fn start(engine: &Engine, conversation: ConversationId, first: Option<Claimed>) 
     tokio::spawn(serve(engine.clone(), conversation, first));
 }
 
-/// Cancels what runs in the conversation, unless it is `except`, without waiting for its end.
-pub(crate) fn interrupt(engine: &Engine, conversation: ConversationId, except: TurnId) {
-    let current = engine.inner.runners.lock().runners.get(&conversation).and_then(|runner| runner.current.clone());
-    if let Some(current) = current.filter(|current| current.turn != except) {
-        current.cancel.cancel();
+/// Cancels the turn if it still runs, without waiting for its end.
+pub(crate) fn interrupt(engine: &Engine, conversation: ConversationId, turn: TurnId) {
+    let mut state = engine.inner.runners.lock();
+    let Some(runner) = state.runners.get_mut(&conversation) else { return };
+    match &runner.current {
+        Some(current) if current.turn == turn => current.cancel.cancel(),
+        // It has ended meanwhile.
+        Some(_) => {}
+        None => runner.stop_at_start = Some(turn),
     }
+}
+
+/// Whether there is a task that runs, or is about to run, what waits in the conversation.
+pub(super) fn is_served(engine: &Engine, conversation: ConversationId) -> bool {
+    engine.inner.runners.lock().runners.contains_key(&conversation)
 }
 
 /// Cancels the turn and waits for its end. `false`: it does not run here.
@@ -174,14 +185,17 @@ async fn run_one(engine: &Engine, claimed: Claimed) {
     let set = |current: Option<Current>| {
         if let Some(runner) = runners.lock().runners.get_mut(&conversation) {
             runner.current = current;
+            if runner.stop_at_start.take() == Some(turn) {
+                cancel.cancel();
+            }
         }
     };
     set(Some(Current { turn, cancel: cancel.clone(), ended }));
-    let running = run::run(engine, claimed, Stops { cancel, shutdown: runners.shutdown.clone() });
+    let running = run::run(engine, claimed, Stops { cancel: cancel.clone(), shutdown: runners.shutdown.clone() });
     if AssertUnwindSafe(running).catch_unwind().await.is_err() {
         // A fault of ours in one turn must not leave its conversation waiting for ever.
         tracing::error!(%conversation, %turn, "a turn broke down");
-        resume::end_broken(engine, conversation).await;
+        resume::end_broken(engine, conversation, turn).await;
     }
     set(None);
     drop(end);

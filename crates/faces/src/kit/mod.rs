@@ -1,6 +1,7 @@
 //! What every face needs: who asks, what is refused and in whose words, bodies, streams.
 
 pub mod auth;
+pub mod body;
 pub mod error;
 pub mod guard;
 pub mod idempotency;

@@ -111,8 +111,7 @@ async fn post_message(State(app): State<App>, caller: Caller, Id(id): Id, reques
     let reasoning = wants_reasoning(&Query::of(request.uri()));
     let body = json::read(request).await?.object;
     let post = incoming::post(id, &body, idempotency::header(&headers)?)?;
-    let posted = app.engine.post_message(caller.principal(), post).await?;
-    stream::turn(&app, caller, &posted, reasoning).await
+    stream::turn(&app, caller, post, reasoning).await
 }
 
 /// `GET /api/sessions/:id/events`.

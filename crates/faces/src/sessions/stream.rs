@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::response::Response;
 use domain::{Conversation, ConversationId, Cursor, EventKind, MessageId, PartKind, Principal, TurnId};
-use engine::{Engine, Entry, Error, Feed, Follow, From, OpenPart, Opened, Paging, Posted, RunningTurn, What};
+use engine::{Engine, Entry, Error, Feed, Follow, From, OpenPart, Opened, Paging, Post, RunningTurn, What, WhenBusy};
 
 use super::outgoing::{self, FEED_SLOT, Projection, SLOT, project};
 use super::wire::{Connected, Event, Session};
@@ -27,13 +27,23 @@ pub struct Wish {
 
 const RESET: Event<'static> = Event::SessionReset { reason: "The position is unknown; load the messages again" };
 
-/// The answer to a posted message: its turn, from the message on.
-pub async fn turn(app: &App, caller: Caller, posted: &Posted, reasoning: bool) -> Result<Response, SessionsError> {
-    let session = posted.message.conversation;
-    let opened = app.engine.follow(caller.principal(), session, From::Cursor(posted.before)).await?;
+/// Posts a message; the answer is its turn, from the message on.
+pub async fn turn(app: &App, caller: Caller, post: Post, reasoning: bool) -> Result<Response, SessionsError> {
+    let (who, session) = (caller.principal(), post.conversation);
+    // A message that steers may come in the middle of a text. Who follows already sees exactly what comes after it.
+    let ahead = match post.when_busy {
+        WhenBusy::Steer => Some(app.engine.follow(who, session, From::Now).await?),
+        WhenBusy::Queue | WhenBusy::Interrupt | WhenBusy::Reject => None,
+    };
+    let posted = app.engine.post_message(who, post).await?;
+    let opened = match ahead {
+        Some(opened) if !posted.duplicate => opened,
+        Some(_) | None => app.engine.follow(who, session, From::Cursor(posted.before)).await?,
+    };
     let source = OneTurn {
         follow: opened.follow,
         pending: VecDeque::new(),
+        begun: false,
         session,
         message: posted.message.id,
         turn: posted.turn,
@@ -81,6 +91,8 @@ pub async fn all(app: &App, caller: Caller, wish: Wish) -> Result<Response, Sess
 struct OneTurn {
     follow: Follow,
     pending: VecDeque<Arc<Entry>>,
+    /// The message itself has come by; nothing before it belongs to the answer.
+    begun: bool,
     session: ConversationId,
     message: MessageId,
     turn: TurnId,
@@ -118,14 +130,14 @@ impl OneTurn {
         if let What::Fact(fact) = &entry.what
             && let EventKind::MessageAdded { part, queued, steered, .. } = &fact.kind
         {
-            if part.message == self.message
-                && let Some(event) = outgoing::queued_event(self.message, *queued, *steered)
-            {
-                outgoing::push(chunk, self.session, &event, Some(&entry.cursor));
+            if part.message == self.message {
+                self.begun = true;
+                let waits = outgoing::queued_event(self.message, *queued, *steered);
+                waits.iter().for_each(|event| outgoing::push(chunk, self.session, event, Some(&entry.cursor)));
             }
             return;
         }
-        if entry.turn() != Some(self.turn) || is_hidden(entry, self.reasoning) {
+        if !self.begun || entry.turn() != Some(self.turn) || is_hidden(entry, self.reasoning) {
             return;
         }
         if let What::Fact(fact) = &entry.what {

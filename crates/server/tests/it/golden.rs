@@ -4,8 +4,8 @@
 //! that replays the same script and looks closely at what it is asked.
 
 mod inbox;
-mod player;
 mod planted;
+mod player;
 mod stage;
 mod story;
 mod types;

@@ -41,17 +41,9 @@ impl Request {
         Self::new("POST", target).json(body)
     }
 
-    pub fn patch(target: &str, body: &Value) -> Self {
-        Self::new("PATCH", target).json(body)
-    }
-
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
-    }
-
-    pub fn bearer(self, token: &str) -> Self {
-        self.header("Authorization", &format!("Bearer {token}"))
     }
 
     pub fn json(self, body: &Value) -> Self {
@@ -234,11 +226,6 @@ impl Connection {
     /// A peer that has closed meanwhile is noticed when reading.
     pub async fn write(&mut self, bytes: &[u8]) {
         let _ = timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server reads");
-    }
-
-    /// Writes without waiting for a peer that does not read; says how much was taken.
-    pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.stream.try_write(bytes)
     }
 
     /// `None` if the peer has closed.

@@ -1,11 +1,33 @@
-//! Stories told to a whole server, and attacks on it.
+//! Tests of the whole program, over its public surface.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, in its helpers as well")]
 
+mod campaign_engine;
+mod campaign_puppet;
+mod attacks_auth;
+mod attacks_browser;
+mod attacks_files;
+mod attacks_fuzz;
+mod attacks_http;
+mod attacks_repeats;
+mod attacks_routes;
+mod attacks_secrets;
+mod attacks_socket;
+mod attacks_start;
+mod floors;
 mod golden;
 mod harness;
 mod harness_etiquette;
 mod harness_http;
+mod harness_luck;
+mod harness_mutation;
+mod harness_process;
 mod harness_sse;
 mod harness_upstream;
 mod harness_ws;
+mod serve_commands;
+mod serve_connections;
+mod serve_kit;
+mod serve_stopping;
+mod serve_web;
+mod settings;

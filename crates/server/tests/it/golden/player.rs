@@ -202,10 +202,10 @@ impl<'a> Player<'a> {
     }
 
     async fn disconnect(&mut self, on: &str) -> Result<(), Fault> {
-        let open = self.lines.remove(on).ok_or_else(|| Fault(format!("there is no socket or stream {on:?}")))?;
+        let mut open = self.lines.remove(on).ok_or_else(|| Fault(format!("there is no socket or stream {on:?}")))?;
         open.reader.abort();
         // Only when the task has gone is the connection closed.
-        let _ = open.reader.await;
+        let _ = (&mut open.reader).await;
         open.inbox.no_text_left()
     }
 

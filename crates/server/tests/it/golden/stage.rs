@@ -63,7 +63,7 @@ impl Stage {
                 let seen = self.server.model.requests();
                 seen.into_iter().map(|seen| Seen { roles: Value::from(seen.roles), last: seen.last }).collect()
             }
-            Some(upstream) => upstream.requests().iter().map(|body| Seen::in_body(body)).collect(),
+            Some(upstream) => upstream.requests().iter().map(Seen::in_body).collect(),
         }
     }
 

@@ -82,8 +82,8 @@ impl Story {
         names
     }
 
-    pub fn parse(name: &str, text: &str) -> Self {
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    pub fn parse(name: &str, source: &str) -> Self {
+        let lines = source.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let mut lines = lines.map(|(index, line)| (index + 1, line));
         let (_, head) = lines.next().unwrap_or_else(|| panic!("{name} is empty"));
         let head: Map<String, Value> = serde_json::from_str(head).unwrap_or_else(|error| panic!("{name} line 1: {error}"));

@@ -12,17 +12,51 @@ pub enum Mark {
 }
 
 const SEED_FRAMES: [&str; 16] = [
-    "connected", "history", "user_message", "assistant_message", "agent_status", "tool_use", "result", "error",
-    "connection_established", "pong", "subscription_ack", "new_message", "chat_updated", "chat_deleted", "rule_result", "event",
+    "connected",
+    "history",
+    "user_message",
+    "assistant_message",
+    "agent_status",
+    "tool_use",
+    "result",
+    "error",
+    "connection_established",
+    "pong",
+    "subscription_ack",
+    "new_message",
+    "chat_updated",
+    "chat_deleted",
+    "rule_result",
+    "event",
 ];
 const ADDED_FRAMES: [&str; 13] = [
-    "subscribed", "unsubscribed", "turn_started", "tool_result", "assistant_reasoning", "approval_requested",
-    "approval_responded", "accepted", "chat_renamed", "chat_removed", "message_updated", "resync", "rule_progress",
+    "subscribed",
+    "unsubscribed",
+    "turn_started",
+    "tool_result",
+    "assistant_reasoning",
+    "approval_requested",
+    "approval_responded",
+    "accepted",
+    "chat_renamed",
+    "chat_removed",
+    "message_updated",
+    "resync",
+    "rule_progress",
 ];
 const SEED_EVENTS: [&str; 6] = ["message.start", "message.delta", "tool.start", "tool.result", "message.done", "connected"];
 const ADDED_EVENTS: [&str; 11] = [
-    "message.error", "message.queued", "message.reasoning", "tool.progress", "approval.requested", "approval.responded",
-    "message.user", "session.created", "session.updated", "session.deleted", "session.reset",
+    "message.error",
+    "message.queued",
+    "message.reasoning",
+    "tool.progress",
+    "approval.requested",
+    "approval.responded",
+    "message.user",
+    "session.created",
+    "session.updated",
+    "session.deleted",
+    "session.reset",
 ];
 
 pub fn mark(kind: &str) -> Mark {

@@ -168,7 +168,9 @@ impl Kind {
             Self::Cursor => text.is_some_and(|text| (1..=MAX_CURSOR_CHARACTERS).contains(&text.chars().count())),
             Self::Uuid => text.is_some_and(|text| has_shape(text, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")),
             Self::Hex32 => text.is_some_and(|text| has_shape(text, &"x".repeat(32))),
-            Self::TimeWithOffset => text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd+dd:dd") && text.ends_with("+00:00")),
+            Self::TimeWithOffset => {
+                text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd+dd:dd") && text.ends_with("+00:00"))
+            }
             Self::TimeWithZ => text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddZ")),
         }
     }
@@ -207,7 +209,9 @@ fn fits_pattern(pattern: &str, text: &str) -> bool {
 fn placeholder_in(text: &str) -> Option<&str> {
     let starts = text.match_indices('<').map(|(at, _)| &text[at..]);
     let placeholders = starts.filter_map(|rest| rest.find('>').map(|end| &rest[..=end]));
-    placeholders.into_iter().find(|candidate| Kind::parse(candidate).is_some() || ["<owner-token>", "<workdir>"].contains(candidate))
+    placeholders
+        .into_iter()
+        .find(|candidate| Kind::parse(candidate).is_some() || ["<owner-token>", "<workdir>"].contains(candidate))
 }
 
 fn differ(place: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Mismatch {
@@ -240,7 +244,9 @@ mod tests {
                 assert_eq!(fits(json!(kind), value.clone()), index == other || integer_as_number, "{kind} {value}");
             }
         }
-        for wrong in ["0190A1B2-C3D4-7E5F-8A9B-0C1D2E3F4A5B", "2026-11-20T09:33:45.029+00:00", "2026-11-20T09:33:45.029000+01:00", ""] {
+        for wrong in
+            ["0190A1B2-C3D4-7E5F-8A9B-0C1D2E3F4A5B", "2026-11-20T09:33:45.029+00:00", "2026-11-20T09:33:45.029000+01:00", ""]
+        {
             for kind in ["<uuid>", "<hex32>", "<iso8601+00:00>", "<iso8601Z>", "<cursor>"] {
                 let is_cursor = kind == "<cursor>" && !wrong.is_empty();
                 assert_eq!(fits(json!(kind), json!(wrong)), is_cursor, "{kind} {wrong}");

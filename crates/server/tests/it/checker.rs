@@ -1,0 +1,508 @@
+//! The one checker, used after every campaign: what clients did and saw, against what the server says happened.
+//!
+//! It knows nothing of how the server works. It takes the log of a conversation as it reads today over each face, the stored
+//! messages, and the ledgers of all clients, and complains of everything that cannot all be true.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::campaign_support::{Api, dashed, hex};
+use crate::ledger::{Face, Fact, Fate, Reading, Seen, Sent, Snapshot, whole_log, whole_socket_log};
+
+/// Everything that is known of one conversation when nothing happens in it any more.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    pub conversation: String,
+    pub sent: Vec<Sent>,
+    pub readings: Vec<Reading>,
+    /// The log, as the events stream tells it from the beginning.
+    pub log: Vec<Seen>,
+    /// The same, as a socket is told it.
+    pub socket_log: Vec<Seen>,
+    /// `GET /api/sessions/:id/messages`
+    pub messages: Vec<Value>,
+    /// `GET /api/chats/:id/messages`
+    pub rows: Vec<Value>,
+    pub busy: bool,
+    /// By `message.start`: the message that each turn answers.
+    pub answered: Vec<(String, String)>,
+    /// Positions may be refused, because the server was killed in between.
+    pub crashed: bool,
+}
+
+impl Evidence {
+    /// Asks the server for its side of the story.
+    pub async fn gather(api: Api, conversation: &str, sent: Vec<Sent>, readings: Vec<Reading>, crashed: bool) -> Self {
+        let session = dashed(conversation);
+        let log = whole_log(api, conversation).await;
+        let turns = log.iter().filter(|seen| matches!(seen, Seen::Fact { fact: Fact::Finished(_), .. })).count();
+        let list = |value: Value| value.as_array().cloned().unwrap_or_default();
+        Self {
+            conversation: conversation.to_owned(),
+            sent,
+            readings,
+            socket_log: whole_socket_log(api, conversation, turns).await,
+            messages: list(api.get(&format!("/api/sessions/{session}/messages")).await),
+            rows: list(api.get(&format!("/api/chats/{conversation}/messages")).await),
+            busy: api.get(&format!("/api/sessions/{session}")).await["busy"] == true,
+            answered: crate::ledger::answered(api, conversation).await,
+            log,
+            crashed,
+        }
+    }
+}
+
+/// Everything that cannot be true together; empty if all is well.
+pub fn complaints(evidence: &Evidence) -> Vec<String> {
+    let mut all = Vec::new();
+    let log = Log::read(&evidence.log, &mut all);
+    about_messages(evidence, &log, &mut all);
+    about_turns(evidence, &log, &mut all);
+    about_stored_texts(evidence, &log, &mut all);
+    about_the_two_logs(evidence, &log, &mut all);
+    for reading in &evidence.readings {
+        let mut found = Vec::new();
+        match reading.face {
+            Face::Session | Face::Everything => about_events(reading, &log, evidence, &mut found),
+            Face::Socket => about_frames(reading, evidence, &mut found),
+        }
+        about_order(reading, evidence, &mut found);
+        all.extend(found.into_iter().map(|complaint| format!("reader {}: {complaint}", reading.reader)));
+    }
+    all
+}
+
+/// Fails with everything there is to complain of.
+#[track_caller]
+pub fn check(evidence: &Evidence) {
+    let complaints = complaints(evidence);
+    assert!(complaints.is_empty(), "conversation {}:\n{}", evidence.conversation, complaints.join("\n"));
+}
+
+/// The log with the text of each turn put together.
+#[derive(Default)]
+struct Log {
+    facts: Vec<Fact>,
+    /// For each turn its text between tool calls: one more than it has calls.
+    texts: HashMap<String, Vec<String>>,
+}
+
+impl Log {
+    fn read(log: &[Seen], complaints: &mut Vec<String>) -> Self {
+        let mut read = Self::default();
+        let mut running = Running::default();
+        for seen in log {
+            match seen {
+                Seen::Fact { fact, .. } => {
+                    running.take(fact);
+                    match fact {
+                        Fact::Started(turn) => {
+                            read.texts.insert(turn.clone(), vec![String::new()]);
+                        }
+                        Fact::Called(_) => {
+                            if let Some(texts) = running.now().and_then(|turn| read.texts.get_mut(turn)) {
+                                texts.push(String::new());
+                            }
+                        }
+                        _ => {}
+                    }
+                    read.facts.push(fact.clone());
+                }
+                Seen::Text { text, .. } => {
+                    match running.now().and_then(|turn| read.texts.get_mut(turn)).and_then(|texts| texts.last_mut()) {
+                        Some(last) => last.push_str(text),
+                        None => complaints.push(format!("the log has text of no turn: {text:?}")),
+                    }
+                }
+                Seen::Resumed => {}
+                Seen::Snapshot(_) => complaints.push("the log does not begin at its beginning".to_owned()),
+                Seen::Strange(what) => complaints.push(format!("the log: {what}")),
+            }
+        }
+        read
+    }
+
+    fn text_of(&self, turn: &str) -> String {
+        self.texts.get(turn).map(|texts| texts.concat()).unwrap_or_default()
+    }
+}
+
+/// Which turn runs. One that is ended while it waits starts and ends while another one runs.
+#[derive(Debug, Default, Clone)]
+struct Running(Vec<String>);
+
+impl Running {
+    fn take(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Started(turn) => self.0.push(turn.clone()),
+            Fact::Finished(turn) => self.0.retain(|running| running != turn),
+            _ => {}
+        }
+    }
+
+    fn now(&self) -> Option<&String> {
+        self.0.first()
+    }
+}
+
+fn about_messages(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) {
+    let users = |message: &&Value| message["role"] == "user" && message["parts"][0]["type"] == "text";
+    let stored: Vec<(String, String)> = evidence
+        .messages
+        .iter()
+        .filter(users)
+        .map(|message| (hex(&message["id"]), message["parts"][0]["content"]["text"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    let rows: Vec<(String, String)> = evidence
+        .rows
+        .iter()
+        .filter(|row| row["role"] == "user")
+        .map(|row| (hex(&row["id"]), row["content"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    if stored != rows {
+        complaints.push(format!("sessions and chats disagree about what was said: {stored:?} and {rows:?}"));
+    }
+    let said: Vec<&String> = log.facts.iter().filter_map(|fact| if let Fact::Said(id) = fact { Some(id) } else { None }).collect();
+    if said != stored.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+        complaints.push("the log and the list of messages disagree about what was said".to_owned());
+    }
+    for sent in &evidence.sent {
+        let with_text: Vec<&String> = stored.iter().filter(|(_, text)| *text == sent.text).map(|(id, _)| id).collect();
+        match (&sent.fate, with_text.as_slice()) {
+            (Fate::Acknowledged(id), [stored]) if *stored == id => {}
+            (Fate::Acknowledged(id), []) => complaints.push(format!("an acknowledged message is lost: {id} {}", sent.text)),
+            (Fate::Acknowledged(id), [_]) => complaints.push(format!("an acknowledged message has another id: {id}")),
+            (Fate::Refused, [_, ..]) => complaints.push(format!("a refused message is stored: {}", sent.text)),
+            (Fate::Refused, []) | (Fate::Unknown, [] | [_]) => {}
+            (_, [_, _, ..]) => complaints.push(format!("a message is stored {} times: {}", with_text.len(), sent.text)),
+        }
+        if sent.ended < sent.invoked {
+            complaints.push(format!("the ledger's time runs backwards: {}", sent.text));
+        }
+    }
+    // What one client has acknowledged before it sends the next stands before the next.
+    let place = |id: &String| stored.iter().position(|(stored, _)| stored == id);
+    let acknowledged: Vec<(&Sent, usize)> = evidence
+        .sent
+        .iter()
+        .filter_map(|sent| match &sent.fate {
+            Fate::Acknowledged(id) => Some((sent, place(id)?)),
+            Fate::Refused | Fate::Unknown => None,
+        })
+        .collect();
+    for (earlier, before) in &acknowledged {
+        for (later, behind) in &acknowledged {
+            if earlier.ended < later.invoked && before > behind {
+                complaints.push(format!("acknowledged before it was sent, and yet behind it: {} and {}", earlier.text, later.text));
+            }
+        }
+    }
+    let texts: HashSet<&String> = evidence.sent.iter().map(|sent| &sent.text).collect();
+    for (id, text) in stored.iter().filter(|(_, text)| !texts.contains(text)) {
+        complaints.push(format!("a message that nobody sent: {id} {text}"));
+    }
+    let joined: HashSet<&String> = evidence.sent.iter().filter(|sent| sent.may_join).map(|sent| &sent.text).collect();
+    for (id, text) in &stored {
+        let turns = evidence.answered.iter().filter(|(_, message)| message == id).count();
+        if turns > 1 || (turns == 0 && !joined.contains(text)) {
+            complaints.push(format!("a message has {turns} turns: {id} {text}"));
+        }
+    }
+}
+
+fn about_turns(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) {
+    if evidence.busy {
+        complaints.push("a turn is stuck: the conversation is still busy".to_owned());
+    }
+    let mut started = HashSet::new();
+    let mut finished = HashSet::new();
+    let mut open_calls: BTreeMap<String, String> = BTreeMap::new();
+    let mut called = HashSet::new();
+    let mut running = Running::default();
+    for fact in &log.facts {
+        match fact {
+            Fact::Started(turn) if !started.insert(turn) => complaints.push(format!("the turn {turn} starts twice")),
+            Fact::Finished(turn) if !started.contains(turn) => complaints.push(format!("the turn {turn} ends before it starts")),
+            Fact::Finished(turn) => {
+                if !finished.insert(turn) {
+                    complaints.push(format!("the turn {turn} ends twice"));
+                }
+                open_calls.retain(|call, of| {
+                    if of == turn {
+                        complaints.push(format!("the call {call} has no result when its turn ends"));
+                    }
+                    of != turn
+                });
+            }
+            Fact::Called(call) => match running.now() {
+                Some(turn) if called.insert(call.clone()) => drop(open_calls.insert(call.clone(), turn.clone())),
+                Some(_) => complaints.push(format!("the call {call} is announced twice")),
+                None => complaints.push(format!("the call {call} belongs to no turn")),
+            },
+            Fact::Returned(call) if open_calls.remove(call).is_none() => {
+                complaints.push(format!("the call {call} has a result without being open"));
+            }
+            _ => {}
+        }
+        running.take(fact);
+    }
+    for turn in started.difference(&finished) {
+        complaints.push(format!("the turn {turn} never ends"));
+    }
+    for call in open_calls.keys() {
+        complaints.push(format!("the call {call} never returns"));
+    }
+    if evidence.messages.iter().any(|message| message["streaming"] == true) || evidence.rows.iter().any(|row| row["streaming"] == true) {
+        complaints.push("a message is still being written though nothing happens any more".to_owned());
+    }
+}
+
+/// The stored messages of both faces, against the texts of the log.
+fn about_stored_texts(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) {
+    let mut stored: HashMap<String, Vec<String>> = HashMap::new();
+    let (mut calls, mut results) = (Vec::new(), Vec::new());
+    for message in &evidence.messages {
+        let turn = hex(&message["turnId"]);
+        for part in message["parts"].as_array().into_iter().flatten() {
+            let content = &part["content"];
+            match (part["type"].as_str(), message["role"].as_str()) {
+                (Some("text"), Some("assistant")) => {
+                    let texts = stored.entry(turn.clone()).or_insert_with(|| vec![String::new()]);
+                    texts.last_mut().expect("one").push_str(content["text"].as_str().unwrap_or_default());
+                }
+                (Some("tool_use"), Some("assistant")) => {
+                    stored.entry(turn.clone()).or_insert_with(|| vec![String::new()]).push(String::new());
+                    calls.push(content["id"].as_str().unwrap_or_default().to_owned());
+                }
+                (Some("tool_result"), _) => results.push(content["tool_use_id"].as_str().unwrap_or_default().to_owned()),
+                _ => {}
+            }
+        }
+    }
+    for (turn, texts) in &log.texts {
+        let found = stored.remove(turn).unwrap_or_else(|| vec![String::new()]);
+        if found != *texts {
+            complaints.push(format!("the turn {turn} is stored as {found:?}, and the log says {texts:?}"));
+        }
+    }
+    for turn in stored.keys() {
+        complaints.push(format!("messages of a turn that the log does not know: {turn}"));
+    }
+    calls.sort();
+    results.sort();
+    if calls != results {
+        complaints.push(format!("the stored calls are {calls:?}, and the results {results:?}"));
+    }
+    for turn in log.texts.keys() {
+        let rows = evidence.rows.iter().filter(|row| row["role"] == "assistant" && hex(&row["turnId"]) == *turn);
+        let text: String = rows.filter_map(|row| row["content"].as_str()).collect();
+        if text != log.text_of(turn) {
+            complaints.push(format!("the rows of the turn {turn} say {text:?}, and the log {:?}", log.text_of(turn)));
+        }
+    }
+}
+
+/// Both faces tell the same facts in the same order; each has some that the other has no word for.
+fn about_the_two_logs(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) {
+    let is_shared = |fact: &&Fact| !matches!(fact, Fact::Queued(_) | Fact::Failed | Fact::Other(_));
+    let events: Vec<&Fact> = log.facts.iter().filter(is_shared).collect();
+    let socket = facts(&evidence.socket_log);
+    let frames: Vec<&Fact> = socket.iter().filter(is_shared).collect();
+    if events != frames {
+        complaints.push(format!("the faces tell different stories: {events:?} and {frames:?}"));
+    }
+    let rows = texts_by_row(&evidence.socket_log);
+    for row in evidence.rows.iter().filter(|row| row["role"] == "assistant") {
+        let (id, content) = (hex(&row["id"]), row["content"].as_str().unwrap_or_default());
+        if rows.get(&id).map(String::as_str) != Some(content) {
+            complaints.push(format!("the row {id} is stored as {content:?}, and a socket is told {:?}", rows.get(&id)));
+        }
+    }
+}
+
+fn facts(seen: &[Seen]) -> Vec<Fact> {
+    seen.iter().filter_map(|seen| if let Seen::Fact { fact, .. } = seen { Some(fact.clone()) } else { None }).collect()
+}
+
+fn texts_by_row(seen: &[Seen]) -> HashMap<String, String> {
+    let mut rows: HashMap<String, String> = HashMap::new();
+    for seen in seen {
+        match seen {
+            Seen::Text { row: Some(row), text, .. } => rows.entry(row.clone()).or_default().push_str(text),
+            Seen::Snapshot(snapshot) => rows = snapshot.rows.iter().cloned().collect(),
+            _ => {}
+        }
+    }
+    rows
+}
+
+/// Without a gap, without a repeat, in the one order: what a reader saw from one snapshot to the next is a stretch of the log.
+fn about_order(reading: &Reading, evidence: &Evidence, complaints: &mut Vec<String>) {
+    let log = match reading.face {
+        Face::Session | Face::Everything => facts(&evidence.log),
+        Face::Socket => facts(&evidence.socket_log),
+    };
+    for stretch in stretches(&reading.seen) {
+        let seen = facts(stretch.seen);
+        let unique = |fact: &Fact| !matches!(fact, Fact::Other(_) | Fact::Failed);
+        let Some(anchor) = seen.iter().position(unique) else { continue };
+        let Some(start) = log.iter().position(|fact| *fact == seen[anchor]).and_then(|at| at.checked_sub(anchor)) else {
+            complaints.push(format!("it saw {:?}, which the log does not know there", seen[anchor]));
+            continue;
+        };
+        for (index, fact) in seen.iter().enumerate() {
+            if log.get(start + index) != Some(fact) {
+                let expected = log.get(start + index);
+                complaints.push(format!("a gap, a repeat or another order: it saw {fact:?} where the log has {expected:?}"));
+                break;
+            }
+        }
+        let mut cursors = HashSet::new();
+        for cursor in stretch.seen.iter().filter_map(cursor) {
+            if !cursors.insert(cursor) {
+                complaints.push(format!("the position {cursor} came twice"));
+            }
+        }
+    }
+    let refused = reading.seen.iter().filter(|seen| matches!(seen, Seen::Snapshot(snapshot) if snapshot.refused)).count();
+    if refused > 0 && !evidence.crashed {
+        complaints.push(format!("{refused} of its positions were refused though the server was never killed"));
+    }
+    complaints.extend(reading.seen.iter().filter_map(|seen| if let Seen::Strange(what) = seen { Some(what.clone()) } else { None }));
+}
+
+fn cursor(seen: &Seen) -> Option<&String> {
+    match seen {
+        Seen::Fact { cursor, .. } => cursor.as_ref(),
+        Seen::Text { cursor, .. } => Some(cursor),
+        Seen::Snapshot(_) | Seen::Resumed | Seen::Strange(_) => None,
+    }
+}
+
+/// What a reader saw from one snapshot to the next.
+struct Stretch<'s> {
+    snapshot: Option<&'s Snapshot>,
+    seen: &'s [Seen],
+}
+
+fn stretches(seen: &[Seen]) -> Vec<Stretch<'_>> {
+    let mut starts: Vec<usize> = (0..seen.len()).filter(|at| matches!(seen[*at], Seen::Snapshot(_))).collect();
+    if starts.first() != Some(&0) {
+        starts.insert(0, 0);
+    }
+    let ends = starts.iter().skip(1).copied().chain([seen.len()]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| match &seen.get(*start) {
+            Some(Seen::Snapshot(snapshot)) => Stretch { snapshot: Some(snapshot), seen: &seen[start + 1..end] },
+            _ => Stretch { snapshot: None, seen: &seen[*start..end] },
+        })
+        .collect()
+}
+
+/// The pieces of text that a reader of events saw, put together, are the stored text.
+fn about_events(reading: &Reading, log: &Log, evidence: &Evidence, complaints: &mut Vec<String>) {
+    for stretch in stretches(&reading.seen) {
+        let mut running = Running::default();
+        let mut texts: HashMap<String, Vec<String>> = HashMap::new();
+        let mut ended: HashSet<String> = HashSet::new();
+        // A turn that was shown in its middle: its calls so far are not all shown, so only the whole of its text counts.
+        let shown = stretch.snapshot.and_then(|snapshot| snapshot.turn.clone());
+        if let (Some(turn), Some(snapshot)) = (&shown, stretch.snapshot) {
+            running.take(&Fact::Started(turn.clone()));
+            texts.insert(turn.clone(), vec![snapshot.text.clone()]);
+        }
+        for seen in stretch.seen {
+            match seen {
+                Seen::Fact { fact, .. } => {
+                    running.take(fact);
+                    match fact {
+                        Fact::Started(turn) => drop(texts.insert(turn.clone(), vec![String::new()])),
+                        Fact::Finished(turn) => drop(ended.insert(turn.clone())),
+                        Fact::Called(_) => {
+                            if let Some(texts) = running.now().and_then(|turn| texts.get_mut(turn)) {
+                                texts.push(String::new());
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                Seen::Text { text, .. } => {
+                    match running.now().and_then(|turn| texts.get_mut(turn)).and_then(|texts| texts.last_mut()) {
+                        Some(last) => last.push_str(text),
+                        None => complaints.push(format!("text of no turn: {text:?}")),
+                    }
+                }
+                Seen::Snapshot(_) | Seen::Resumed | Seen::Strange(_) => {}
+            }
+        }
+        for (turn, texts) in texts {
+            let is_whole = ended.contains(&turn);
+            let expected = log.texts.get(&turn).cloned().unwrap_or_default();
+            let fits = if shown.as_ref() == Some(&turn) {
+                fits(&texts.concat(), &expected.concat(), is_whole)
+            } else if is_whole {
+                texts == expected
+            } else {
+                // All but the last are whole.
+                texts.len() <= expected.len()
+                    && texts.iter().zip(&expected).enumerate().all(|(at, (text, expected))| fits(text, expected, at + 1 < texts.len()))
+            };
+            // What was shown before a crash is void unless it is resumed.
+            let is_void = evidence.crashed && !is_whole && !std::ptr::eq(stretch.seen.as_ptr_range().end, reading.seen.as_ptr_range().end);
+            if !fits && !is_void {
+                complaints.push(format!("of the turn {turn} it saw {texts:?}, and stored is {expected:?}"));
+            }
+        }
+    }
+}
+
+/// The pieces of each row that a socket saw, put together, are the stored row.
+fn about_frames(reading: &Reading, evidence: &Evidence, complaints: &mut Vec<String>) {
+    let stored: HashMap<String, (String, String)> = evidence
+        .rows
+        .iter()
+        .filter(|row| row["role"] == "assistant")
+        .map(|row| (hex(&row["id"]), (hex(&row["turnId"]), row["content"].as_str().unwrap_or_default().to_owned())))
+        .collect();
+    let all = stretches(&reading.seen);
+    let count = all.len();
+    for (index, stretch) in all.into_iter().enumerate() {
+        let mut rows: HashMap<String, String> = stretch.snapshot.map(|s| s.rows.iter().cloned().collect()).unwrap_or_default();
+        rows.extend(texts_by_row_after(stretch.seen, &rows));
+        let facts = facts(stretch.seen);
+        let ended: HashSet<&String> = facts.iter().filter_map(|fact| if let Fact::Finished(turn) = fact { Some(turn) } else { None }).collect();
+        for (row, text) in &rows {
+            let is_void = evidence.crashed && index + 1 < count;
+            match stored.get(row) {
+                Some((turn, content)) if fits(text, content, ended.contains(turn)) => {}
+                Some((_, content)) => complaints.push(format!("of the row {row} it saw {text:?}, and stored is {content:?}")),
+                None if is_void => {}
+                None => complaints.push(format!("it saw a row that is not stored: {row} {text:?}")),
+            }
+        }
+        // A row whose turn it saw from the start to the end was seen.
+        for (row, (turn, _)) in &stored {
+            let from_the_start = facts.contains(&Fact::Started(turn.clone()));
+            if from_the_start && ended.contains(turn) && !rows.contains_key(row) {
+                complaints.push(format!("it never saw the row {row}"));
+            }
+        }
+    }
+}
+
+fn texts_by_row_after(seen: &[Seen], before: &HashMap<String, String>) -> HashMap<String, String> {
+    let mut rows = before.clone();
+    for seen in seen {
+        if let Seen::Text { row: Some(row), text, .. } = seen {
+            rows.entry(row.clone()).or_default().push_str(text);
+        }
+    }
+    rows
+}
+
+fn fits(text: &str, expected: &str, is_whole: bool) -> bool {
+    if is_whole { text == expected } else { expected.starts_with(text) }
+}
