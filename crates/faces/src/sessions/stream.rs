@@ -198,7 +198,7 @@ struct AllSessions {
     feed: Feed,
     /// The positions at which running turns were shown when the stream began; what the feed says about before is known.
     shown: HashMap<ConversationId, Cursor>,
-    pending: VecDeque<Arc<Entry>>,
+    pending: VecDeque<(u64, Arc<Entry>)>,
     chunk: Vec<u8>,
     reasoning: bool,
 }
@@ -212,18 +212,21 @@ impl Source for AllSessions {
             if self.pending.is_empty() {
                 self.pending.extend(self.feed.next().await?);
             }
-            while let Some(entry) = self.pending.front().cloned() {
+            while let Some((place, entry)) = self.pending.front().cloned() {
                 if !is_hidden(&entry, self.reasoning) && !self.is_shown(&entry) {
+                    let before = self.chunk.len();
                     match entry.encoded(FEED_SLOT, encode_without_id) {
                         Some(bytes) => self.chunk.extend_from_slice(&bytes),
                         None => push_session(&self.engine, self.who, &entry, None, &mut self.chunk).await,
+                    }
+                    if self.chunk.len() > before {
+                        // Each entry has a place of its own, so that a break between any two repeats nothing.
+                        sse::set_last_id(&mut self.chunk, &self.feed.position_of(place));
                     }
                 }
                 self.pending.pop_front();
             }
             if !self.chunk.is_empty() {
-                // The feed's position stands for everything it has handed out, so it belongs to the last event.
-                sse::set_last_id(&mut self.chunk, &self.feed.position());
                 return Some(std::mem::take(&mut self.chunk).into());
             }
         }
