@@ -22,7 +22,7 @@ const FILES = {
 const server = await Server.start({}, FILES, 'orchard');
 const browser = await launch();
 try {
-  const window = await open(browser, { deviceScaleFactor: 2, viewport: { width: 1280, height: 820 } });
+  const window = await open(browser, { deviceScaleFactor: 2, viewport: { width: 1280, height: 900 } });
   const { page } = window;
   await signIn(window, server);
   for (const text of ['Think about the harvest', 'Read harvest.csv', 'Which files are there?', 'Count to 400 slowly']) {
@@ -58,7 +58,7 @@ try {
   await end();
   await shoot('phone');
 
-  await page.setViewportSize({ width: 1280, height: 820 });
+  await page.setViewportSize({ width: 1280, height: 900 });
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel("Owner's token").waitFor();
   await shoot('sign-in');

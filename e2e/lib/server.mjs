@@ -104,6 +104,11 @@ export class Server {
     await this.#end('SIGKILL');
   }
 
+  /** As a service manager asks it to. */
+  async end() {
+    await this.#end('SIGTERM');
+  }
+
   /** On the same port, with the same data. */
   async startAgain() {
     await this.#spawn();

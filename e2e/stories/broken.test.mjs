@@ -91,6 +91,18 @@ test('a message that waits to be sent survives a reload', async () => {
   assert.deepEqual(await bubbles(page), ['list files', 'read notes.txt']);
 });
 
+test('a server that is restarted politely is found again', async () => {
+  await say(page, 'list files');
+  await settled(page);
+  await server.end();
+  await server.startAgain();
+  await say(page, 'read notes.txt');
+  await answers(page).nth(1).waitFor();
+  await settled(page);
+  assert.match(await newest(page), /alpha/);
+  await page.getByText('Reconnecting…').waitFor({ state: 'detached' });
+});
+
 test('a killed server comes back, the cut answer says so, and Continue goes on', async () => {
   await say(page, 'count to 25 slowly');
   await countedTo(page, 6);

@@ -174,6 +174,14 @@ test('search finds what was said, and leads to it', async () => {
   await page.waitForFunction(() => location.hash === '');
 });
 
+test('search finds a conversation by its name', async () => {
+  await page.keyboard.press('ControlOrMeta+k');
+  await page.getByRole('combobox', { name: 'Search' }).fill('plum');
+  await page.locator('#hits').getByText('Plums').waitFor();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 1, name: 'Plums' }).waitFor();
+});
+
 test('delete asks first, and is for good', async () => {
   await row(page, 'Plums').click();
   await page.getByRole('heading', { level: 1, name: 'Plums' }).waitFor();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { launch, open, signIn } from '../lib/browser.mjs';
-import { answers, bubbles, questions, say, settled } from '../lib/page.mjs';
+import { answers, bubbles, countedTo, questions, say, settled } from '../lib/page.mjs';
 import { Server } from '../lib/server.mjs';
 
 const LINES = Array.from({ length: 600 }, (_, i) => `line ${i + 1} of a long file`);
@@ -111,6 +111,25 @@ test('the search leads to a message on an earlier page', async () => {
     const box = bubble?.getBoundingClientRect();
     return box && box.top > 0 && box.bottom < innerHeight;
   });
+});
+
+test('a message that is refused says why, and can be edited', async () => {
+  await page.goto(server.url);
+  await page.locator('#message').waitFor();
+  await say(page, 'count to 300 slowly');
+  await countedTo(page, 2);
+  const chat = new URL(page.url()).pathname.split('/').at(-1).replaceAll('-', '');
+  for (let n = 0; n < 50; n += 1) assert.equal((await post(`/api/chats/${chat}/messages`, { content: `wait ${n}` })).status, 202);
+  await say(page, 'one too many');
+  await questions(page).last().getByText('Not sent. Too many messages are waiting').waitFor();
+  await questions(page).last().getByRole('button', { name: 'Edit' }).click();
+  assert.equal(await page.locator('#message').inputValue(), 'one too many');
+  assert.equal((await bubbles(page)).includes('one too many'), false);
+  await page.getByRole('button', { name: 'Options for this conversation' }).click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('heading', { name: 'What is on your mind?' }).waitFor();
+  window.forgive(/status of 409/);
 });
 
 test('a long output is cut on the wire, and whole when somebody asks for it', async () => {

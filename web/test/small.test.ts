@@ -22,6 +22,12 @@ describe('sending again', () => {
     for (const status of [400, 401, 403, 404, 409, 413, 422, 507]) expect(repeatAfterMs(status, null, 0, 0.5)).toBeNull();
   });
 
+  it('gives up on a server that fails at it again and again', () => {
+    expect(repeatAfterMs(500, null, 4, 0.5)).not.toBeNull();
+    expect(repeatAfterMs(500, null, 5, 0.5)).toBeNull();
+    expect(repeatAfterMs(503, null, 500, 0.5)).not.toBeNull();
+  });
+
   it('waits longer each time, up to 15 s, and as long as it is told', () => {
     expect(repeatAfterMs(0, null, 0, 1)).toBe(500);
     expect(repeatAfterMs(0, null, 50, 1)).toBe(15_000);

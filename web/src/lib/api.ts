@@ -83,8 +83,9 @@ export const signOut = async (): Promise<void> => {
   await request('api/sign-out', { method: 'POST', body: {} });
 };
 
-export const listSessions = (limit: number, before?: string): Promise<Session[]> =>
-  json(`api/sessions${query({ limit, before })}`);
+/** `q`: only those in whose title or text these words occur. */
+export const listSessions = (limit: number, { before, q }: { before?: string; q?: string } = {}): Promise<Session[]> =>
+  json(`api/sessions${query({ limit, before, q })}`);
 export const getSession = (id: string): Promise<Session> => json(`api/sessions/${id}`);
 export const createSession = (
   fields: { mode?: Mode; provider?: string; model?: string },

@@ -36,14 +36,17 @@ export function saveOutbox(storage: Storage | null, sessionId: string, outbox: O
 
 const FIRST_MS = 500;
 const LONGEST_MS = 15_000;
+/** A server that fails this often at the same message will go on failing. */
+const MOST_FAILURES = 5;
 
 /**
  * How long to wait before the `attempt`th repeat (from 0), or null if a repeat would be refused again.
  * `status` 0 is a connection that failed: nobody knows whether the message arrived.
  */
 export function repeatAfterMs(status: number, retryAfterMs: number | null, attempt: number, random: number): number | null {
-  const unsure = status === 0 || status === 429 || status === 408 || (status >= 500 && status !== 507);
-  if (!unsure) return null;
+  const away = [0, 408, 429, 502, 503, 504].includes(status);
+  const broken = status >= 500 && status !== 507 && attempt < MOST_FAILURES;
+  if (!away && !broken) return null;
   const backoff = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(attempt, 10)) * (0.5 + random / 2);
   return Math.max(backoff, retryAfterMs ?? 0);
 }

@@ -155,15 +155,19 @@ export class Chat {
   }
 
   async change(fields: { title?: string; mode?: Mode; provider?: string; model?: string }): Promise<void> {
-    const before = this.session;
-    if (before) this.session = { ...before, ...fields };
+    const before = sessions.get(this.id) ?? this.session;
+    if (before) this.#know({ ...before, ...fields });
     try {
-      this.session = await api.changeSession(this.id, fields);
-      sessions.put(this.session);
+      this.#know(await api.changeSession(this.id, fields));
     } catch (error) {
-      this.session = before;
+      if (before) this.#know(before);
       showFailure('The change was not saved.', error);
     }
+  }
+
+  #know(session: Session): void {
+    this.session = session;
+    if (sessions.get(this.id)) sessions.put(session);
   }
 
   async #loadSession(): Promise<void> {

@@ -65,7 +65,7 @@ export const sessions = {
     if (!more || loadingMore || !last) return;
     loadingMore = true;
     try {
-      const page = await api.listSessions(PAGE, last.id);
+      const page = await api.listSessions(PAGE, { before: last.id });
       list = merge(list, page);
       more = page.length === PAGE;
     } catch (error) {

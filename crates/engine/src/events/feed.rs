@@ -77,12 +77,13 @@ pub(crate) fn feed(engine: &Engine, who: Principal) -> Feed {
 }
 
 impl Feed {
-    /// What has happened since, at least one entry; `None` if it is too much and the reader must start afresh. May be
-    /// dropped and called again without losing anything.
-    pub async fn next(&mut self) -> Option<Vec<Arc<Entry>>> {
+    /// What has happened since, at least one entry, each with the place behind it; `None` if it is too much and the reader
+    /// must start afresh. May be dropped and called again without losing anything.
+    pub async fn next(&mut self) -> Option<Vec<(u64, Arc<Entry>)>> {
         loop {
             self.grown.mark_unchanged();
             let (found, next) = self.take()?;
+            let first = next - found.len() as u64;
             self.next = next;
             if found.is_empty() {
                 // The sender lives as long as the engine that this reader holds.
@@ -90,7 +91,7 @@ impl Feed {
                 continue;
             }
             let may_see = |entry: &Arc<Entry>| access::may_see(&self.engine, self.who, entry.conversation());
-            let seen: Vec<_> = found.into_iter().filter(may_see).collect();
+            let seen: Vec<_> = (first + 1..).zip(found).filter(|(_, entry)| may_see(entry)).collect();
             if !seen.is_empty() {
                 return Some(seen);
             }
@@ -100,7 +101,13 @@ impl Feed {
     /// The present place, to come back to with [`resume`](Self::resume).
     #[must_use]
     pub fn position(&self) -> String {
-        format!("{}.{}", self.engine.inner.bus.feed.run.hex(), self.next)
+        self.position_of(self.next)
+    }
+
+    /// A place that [`next`](Self::next) named, likewise.
+    #[must_use]
+    pub fn position_of(&self, place: u64) -> String {
+        format!("{}.{place}", self.engine.inner.bus.feed.run.hex())
     }
 
     /// Goes back to a place that [`position`](Self::position) named. `false`: it is unknown, and nothing has changed.

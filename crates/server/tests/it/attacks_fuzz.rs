@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::attacks_routes::{OPEN_ROUTES, ROUTES};
 use crate::harness::{Setup, new_chat, new_session};
 use crate::harness_http::{Client, Request};
-use crate::harness_luck::Luck;
+use crate::harness_luck::{Luck, rounds};
 use crate::harness_mutation::mutated;
 use crate::harness_sse::EventStream;
 use crate::harness_ws::{CONTINUATION, FINAL, RawSocket, Said, Socket, TEXT, frame};
@@ -33,7 +33,7 @@ async fn bodies_that_are_nearly_right_never_fail_on_our_side() {
     let mut luck = Luck::new(14);
     let mut good = 0;
     for route in ROUTES.iter().chain(OPEN_ROUTES).filter(|route| !route.body.is_empty()) {
-        for round in 0..BODIES_PER_ROUTE {
+        for round in 0..rounds(BODIES_PER_ROUTE) {
             let body = mutated(&route.json(), &mut luck);
             let mut request =
                 Request::new(route.method, &route.target(&chat, &session)).bytes("application/json", body.as_bytes());
@@ -75,7 +75,7 @@ async fn frames_that_are_nearly_right_never_close_the_socket() {
     let mut luck = Luck::new(9);
     let mut socket = Socket::greeted(&server.client()).await;
     let mut answers = 0;
-    for batch in 0..FRAMES / AT_ONCE {
+    for batch in 0..rounds(FRAMES) / AT_ONCE {
         let mut sent = Vec::new();
         for _ in 0..AT_ONCE {
             let chat = luck.below(chats.len());
@@ -128,7 +128,7 @@ async fn bytes_that_are_nearly_frames_close_in_good_order_or_not_at_all() {
     let server = setup().start().await;
     let mut luck = Luck::new(17);
     let mut codes = std::collections::BTreeSet::new();
-    for round in 0..400 {
+    for round in 0..rounds(400) {
         let mut bytes = Vec::new();
         for _ in 0..=luck.below(3) {
             let first = luck.of(&[&(FINAL | TEXT), &TEXT, &(FINAL | CONTINUATION), &(FINAL | 9), &(FINAL | 10), &(FINAL | 2)]);
@@ -165,7 +165,7 @@ async fn positions_that_are_nearly_right_always_get_a_stream() {
         last = event.id.unwrap_or(last);
     }
     let mut luck = Luck::new(5);
-    for round in 0..300 {
+    for round in 0..rounds(300) {
         let mut position = last.clone().into_bytes();
         for _ in 0..luck.below(4) {
             let at = luck.below(position.len() + 1);

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::attacks_routes::{OPEN_ROUTES, ROUTES};
 use crate::harness::{Setup, TestServer, new_chat, new_session};
 use crate::harness_http::{Client, Connection, Request};
-use crate::harness_luck::Luck;
+use crate::harness_luck::{Luck, rounds};
 use crate::harness_process::Process;
 
 /// No answer may take longer.
@@ -303,7 +303,7 @@ async fn odd_targets_get_an_answer_and_do_no_harm() {
         "since=",
         "~",
     ];
-    for round in 0..1500 {
+    for round in 0..rounds(1500) {
         let mut target = if luck.one_in(3) { "/".to_owned() } else { known[luck.below(known.len())].clone() };
         for _ in 0..luck.below(6) {
             let at = luck.below(target.chars().count());

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Setup, TestServer, new_chat};
+use crate::attacks_routes::ROUTES;
+use crate::harness::{Setup, TestServer, new_chat, new_session};
 use crate::harness_http::Request;
 use crate::harness_process::Process;
 use crate::harness_ws::{BINARY, CONTINUATION, FINAL, RawSocket, Said, Socket, TEXT, frame, frame_head};
@@ -222,6 +223,25 @@ async fn s18_what_is_not_there_and_what_was_there_look_the_same() {
         }
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{frame}: {answers:#?}");
         assert!(answers[0].contains("\"not_found\""), "{frame}: {}", answers[0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s18_over_rest_as_well() {
+    let server = Setup::new().start().await;
+    let client = server.client();
+    let (chat, session) = (new_chat(&client).await, new_session(&client).await);
+    client.send(Request::delete(&format!("/api/chats/{chat}"))).await.expect(200);
+    client.send(Request::delete(&format!("/api/sessions/{session}"))).await.expect(200);
+    let (no_chat, no_session) = ("0190a1b2c3d47e5f8a9b0c1d2e3f4a5b", "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b");
+    for route in ROUTES.iter().filter(|route| route.path.contains('{')) {
+        let gone = client.send(route.request(&chat, &session)).await;
+        let never = client.send(route.request(no_chat, no_session)).await;
+        assert_eq!((gone.status(), gone.text()), (404, never.text()), "{route:?}");
+        let (gone, never) = (gone.head.headers, never.head.headers);
+        let without_date =
+            |headers: Vec<(String, String)>| -> Vec<_> { headers.into_iter().filter(|(name, _)| name != "date").collect() };
+        assert_eq!(without_date(gone), without_date(never), "{route:?}");
     }
 }
 

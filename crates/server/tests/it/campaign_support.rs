@@ -120,8 +120,8 @@ impl Machine {
 
     async fn try_start(&mut self, wrapper: &[&str]) -> Option<()> {
         let errors = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a file");
-        let words: Vec<&str> = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_colloquy"), "serve"]).collect();
-        let mut command = Command::new(words[0]);
+        let words: Vec<OsString> = wrapper.iter().map(OsString::from).chain([program(), "serve".into()]).collect();
+        let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.environment.iter().cloned());
         if let Some(path) = std::env::var_os("PATH").filter(|_| !wrapper.is_empty()) {
             command.env("PATH", path);
@@ -145,6 +145,14 @@ impl Machine {
             return None;
         }
         Some(())
+    }
+
+    /// Starts it and kills it so soon that it may not have come to listen.
+    pub async fn start_and_kill(&mut self, life: Duration) {
+        let starting = self.start_under(&[]);
+        // Dropping the child in the middle of its start kills it.
+        let _ = timeout(life, starting).await;
+        self.kill().await;
     }
 
     /// As a power switch does it.
@@ -216,6 +224,11 @@ impl Drop for Machine {
             println!("the program's log:\n{}", self.errors());
         }
     }
+}
+
+/// `COLLOQUY_BINARY` names another build of it.
+fn program() -> OsString {
+    std::env::var_os("COLLOQUY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_colloquy").into())
 }
 
 fn group(child: &Child) -> Option<Pid> {
@@ -320,9 +333,13 @@ impl Api {
 
     /// A new conversation; gives its id, 32 digits long.
     pub async fn conversation(&self) -> String {
-        let (status, chat) = self.send(Request::post("/api/chats", &json!({}))).await.expect("the server answers");
+        self.try_conversation().await.expect("the server answers")
+    }
+
+    pub async fn try_conversation(&self) -> Result<String, Broken> {
+        let (status, chat) = self.send(Request::post("/api/chats", &json!({}))).await?;
         assert_eq!(status, 201, "{chat}");
-        chat["id"].as_str().expect("an id").to_owned()
+        Ok(hex(&chat["id"]))
     }
 }
 

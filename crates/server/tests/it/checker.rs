@@ -35,7 +35,7 @@ impl Evidence {
     /// Asks the server for its side of the story.
     pub async fn gather(api: Api, conversation: &str, sent: Vec<Sent>, readings: Vec<Reading>, crashed: bool) -> Self {
         let session = dashed(conversation);
-        let log = whole_log(api, conversation).await;
+        let (log, answered) = whole_log(api, conversation).await.expect("nothing happens any more");
         let turns = log.iter().filter(|seen| matches!(seen, Seen::Fact { fact: Fact::Finished(_), .. })).count();
         let list = |value: Value| value.as_array().cloned().unwrap_or_default();
         Self {
@@ -46,7 +46,7 @@ impl Evidence {
             messages: list(api.get(&format!("/api/sessions/{session}/messages")).await),
             rows: list(api.get(&format!("/api/chats/{conversation}/messages")).await),
             busy: api.get(&format!("/api/sessions/{session}")).await["busy"] == true,
-            answered: crate::ledger::answered(api, conversation).await,
+            answered,
             log,
             crashed,
         }
@@ -64,7 +64,7 @@ pub fn complaints(evidence: &Evidence) -> Vec<String> {
     for reading in &evidence.readings {
         let mut found = Vec::new();
         match reading.face {
-            Face::Session | Face::Everything => about_events(reading, &log, evidence, &mut found),
+            Face::Session | Face::Everything => about_events(reading, &log, &mut found),
             Face::Socket => about_frames(reading, evidence, &mut found),
         }
         about_order(reading, evidence, &mut found);
@@ -283,7 +283,7 @@ fn about_stored_texts(evidence: &Evidence, log: &Log, complaints: &mut Vec<Strin
     for (turn, texts) in &log.texts {
         let found = stored.remove(turn).unwrap_or_else(|| vec![String::new()]);
         if found != *texts {
-            complaints.push(format!("the turn {turn} is stored as {found:?}, and the log says {texts:?}"));
+            complaints.push(format!("of the turn {turn} in the log {}", differ(&texts.join("|"), &found.join("|"))));
         }
     }
     for turn in stored.keys() {
@@ -298,7 +298,7 @@ fn about_stored_texts(evidence: &Evidence, log: &Log, complaints: &mut Vec<Strin
         let rows = evidence.rows.iter().filter(|row| row["role"] == "assistant" && hex(&row["turnId"]) == *turn);
         let text: String = rows.filter_map(|row| row["content"].as_str()).collect();
         if text != log.text_of(turn) {
-            complaints.push(format!("the rows of the turn {turn} say {text:?}, and the log {:?}", log.text_of(turn)));
+            complaints.push(format!("of the turn {turn} in the log {}", differ(&log.text_of(turn), &text)));
         }
     }
 }
@@ -316,7 +316,8 @@ fn about_the_two_logs(evidence: &Evidence, log: &Log, complaints: &mut Vec<Strin
     for row in evidence.rows.iter().filter(|row| row["role"] == "assistant") {
         let (id, content) = (hex(&row["id"]), row["content"].as_str().unwrap_or_default());
         if rows.get(&id).map(String::as_str) != Some(content) {
-            complaints.push(format!("the row {id} is stored as {content:?}, and a socket is told {:?}", rows.get(&id)));
+            let told = rows.get(&id).map(String::as_str).unwrap_or_default();
+            complaints.push(format!("of the row {id} in the socket's log {}", differ(told, content)));
         }
     }
 }
@@ -384,6 +385,8 @@ fn cursor(seen: &Seen) -> Option<&String> {
 struct Stretch<'s> {
     snapshot: Option<&'s Snapshot>,
     seen: &'s [Seen],
+    /// Its reader came back, was refused, and knows that what it was shown of an unfinished text is void.
+    is_void: bool,
 }
 
 fn stretches(seen: &[Seen]) -> Vec<Stretch<'_>> {
@@ -392,18 +395,18 @@ fn stretches(seen: &[Seen]) -> Vec<Stretch<'_>> {
         starts.insert(0, 0);
     }
     let ends = starts.iter().skip(1).copied().chain([seen.len()]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(start, end)| match &seen.get(*start) {
-            Some(Seen::Snapshot(snapshot)) => Stretch { snapshot: Some(snapshot), seen: &seen[start + 1..end] },
-            _ => Stretch { snapshot: None, seen: &seen[*start..end] },
-        })
-        .collect()
+    let stretch = |(start, end): (&usize, usize)| {
+        let is_void = matches!(seen.get(end), Some(Seen::Snapshot(next)) if next.refused);
+        match seen.get(*start) {
+            Some(Seen::Snapshot(snapshot)) => Stretch { snapshot: Some(snapshot), seen: &seen[start + 1..end], is_void },
+            _ => Stretch { snapshot: None, seen: &seen[*start..end], is_void },
+        }
+    };
+    starts.iter().zip(ends).map(stretch).collect()
 }
 
 /// The pieces of text that a reader of events saw, put together, are the stored text.
-fn about_events(reading: &Reading, log: &Log, evidence: &Evidence, complaints: &mut Vec<String>) {
+fn about_events(reading: &Reading, log: &Log, complaints: &mut Vec<String>) {
     for stretch in stretches(&reading.seen) {
         let mut running = Running::default();
         let mut texts: HashMap<String, Vec<String>> = HashMap::new();
@@ -450,10 +453,8 @@ fn about_events(reading: &Reading, log: &Log, evidence: &Evidence, complaints: &
                 texts.len() <= expected.len()
                     && texts.iter().zip(&expected).enumerate().all(|(at, (text, expected))| fits(text, expected, at + 1 < texts.len()))
             };
-            // What was shown before a crash is void unless it is resumed.
-            let is_void = evidence.crashed && !is_whole && !std::ptr::eq(stretch.seen.as_ptr_range().end, reading.seen.as_ptr_range().end);
-            if !fits && !is_void {
-                complaints.push(format!("of the turn {turn} it saw {texts:?}, and stored is {expected:?}"));
+            if !fits && (is_whole || !stretch.is_void) {
+                complaints.push(format!("of the turn {turn} {}", differ(&texts.join("|"), &expected.join("|"))));
             }
         }
     }
@@ -467,19 +468,17 @@ fn about_frames(reading: &Reading, evidence: &Evidence, complaints: &mut Vec<Str
         .filter(|row| row["role"] == "assistant")
         .map(|row| (hex(&row["id"]), (hex(&row["turnId"]), row["content"].as_str().unwrap_or_default().to_owned())))
         .collect();
-    let all = stretches(&reading.seen);
-    let count = all.len();
-    for (index, stretch) in all.into_iter().enumerate() {
+    for stretch in stretches(&reading.seen) {
         let mut rows: HashMap<String, String> = stretch.snapshot.map(|s| s.rows.iter().cloned().collect()).unwrap_or_default();
         rows.extend(texts_by_row_after(stretch.seen, &rows));
         let facts = facts(stretch.seen);
         let ended: HashSet<&String> = facts.iter().filter_map(|fact| if let Fact::Finished(turn) = fact { Some(turn) } else { None }).collect();
         for (row, text) in &rows {
-            let is_void = evidence.crashed && index + 1 < count;
             match stored.get(row) {
                 Some((turn, content)) if fits(text, content, ended.contains(turn)) => {}
-                Some((_, content)) => complaints.push(format!("of the row {row} it saw {text:?}, and stored is {content:?}")),
-                None if is_void => {}
+                Some((turn, _)) if stretch.is_void && !ended.contains(turn) => {}
+                Some((_, content)) => complaints.push(format!("of the row {row} {}", differ(text, content))),
+                None if stretch.is_void => {}
                 None => complaints.push(format!("it saw a row that is not stored: {row} {text:?}")),
             }
         }
@@ -503,6 +502,250 @@ fn texts_by_row_after(seen: &[Seen], before: &HashMap<String, String>) -> HashMa
     rows
 }
 
+/// Where two texts part.
+fn differ(seen: &str, stored: &str) -> String {
+    let same = seen.bytes().zip(stored.bytes()).take_while(|(seen, stored)| seen == stored).count();
+    let start = seen.floor_char_boundary(same.saturating_sub(30));
+    let part = |text: &str| text[start.min(text.len())..].chars().take(80).collect::<String>();
+    let (lengths, at) = ((seen.len(), stored.len()), same);
+    format!("was seen {:?}, and stored is {:?} (lengths {lengths:?}, different from byte {at})", part(seen), part(stored))
+}
+
 fn fits(text: &str, expected: &str, is_whole: bool) -> bool {
     if is_whole { text == expected } else { expected.starts_with(text) }
+}
+
+/// Every kind of fault is planted, and must be found.
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::{Evidence, complaints};
+    use crate::ledger::{Face, Fact, Fate, Reading, Seen, Sent, Snapshot};
+
+    fn id(letter: char) -> String {
+        letter.to_string().repeat(32)
+    }
+
+    fn fact(fact: Fact, at: &str) -> Seen {
+        Seen::Fact { fact, cursor: Some(at.to_owned()) }
+    }
+
+    fn text(row: Option<char>, text: &str, at: &str) -> Seen {
+        Seen::Text { row: row.map(id), text: text.to_owned(), cursor: at.to_owned() }
+    }
+
+    /// Two messages; the first is answered with a call in the middle, the second waits meanwhile.
+    fn story(rows: bool) -> Vec<Seen> {
+        let row = |row: char| rows.then_some(row);
+        let mut seen = vec![
+            fact(Fact::Said(id('a')), "1.2.0"),
+            fact(Fact::Started(id('1')), "1.3.0"),
+            text(row('c'), "Let me ", "1.3.7"),
+            fact(Fact::Said(id('b')), "1.4.7"),
+            text(row('c'), "see.", "1.4.11"),
+            fact(Fact::Called("call-1".to_owned()), "1.6.0"),
+            fact(Fact::Returned("call-1".to_owned()), "1.7.0"),
+            text(row('d'), "It is so.", "1.7.9"),
+            fact(Fact::Finished(id('1')), "1.9.0"),
+            fact(Fact::Started(id('2')), "1.10.0"),
+            text(row('e'), "Yes.", "1.10.4"),
+            fact(Fact::Finished(id('2')), "1.12.0"),
+        ];
+        if !rows {
+            // This wire has one more word for a message that waits.
+            seen[3] = Seen::Fact { fact: Fact::Said(id('b')), cursor: None };
+            seen.insert(4, fact(Fact::Queued(id('b')), "1.4.7"));
+        }
+        seen
+    }
+
+    fn sent(text: &str, fate: Fate, at: u64) -> Sent {
+        let (invoked, ended) = (Duration::from_secs(at), Duration::from_secs(at + 1));
+        Sent { conversation: String::new(), text: text.to_owned(), may_join: false, invoked, ended, fate }
+    }
+
+    fn said(who: char, text: &str) -> Value {
+        json!({"id": id(who), "role": "user", "parts": [{"type": "text", "content": {"text": text}}]})
+    }
+
+    fn good() -> Evidence {
+        let part = |text: &str| json!({"type": "text", "content": {"text": text}});
+        let call = json!({"type": "tool_use", "content": {"id": "call-1", "name": "grep", "input": {}}});
+        let result = json!({"type": "tool_result", "content": {"tool_use_id": "call-1", "content": "x"}});
+        let agent = |turn: char, parts: Value| json!({"id": id('9'), "role": "assistant", "turnId": id(turn), "parts": parts});
+        let row = |row: char, turn: char, text: &str| json!({"id": id(row), "role": "assistant", "turnId": id(turn), "content": text});
+        let user_row = |row: char, text: &str| json!({"id": id(row), "role": "user", "content": text});
+        let reading = |reader: &str, face, seen| Reading { reader: reader.to_owned(), face, conversation: String::new(), seen };
+        let (events, frames) = (story(false), story(true));
+        // Each came a little later or left a little earlier, and came back in between.
+        let mut resumed = events.clone();
+        resumed.insert(6, Seen::Resumed);
+        let shown = Snapshot { turn: Some(id('1')), text: "Let me see.It".to_owned(), ..Snapshot::default() };
+        let mut late = vec![Seen::Snapshot(shown), text(None, " is so.", "1.7.9")];
+        late.extend_from_slice(&events[9..]);
+        let shown = Snapshot { turn: Some(id('1')), rows: vec![(id('c'), "Let".to_owned())], ..Snapshot::default() };
+        let mut socket = vec![Seen::Snapshot(shown), text(Some('c'), " me ", "1.3.7")];
+        socket.extend_from_slice(&frames[3..11]);
+        Evidence {
+            sent: vec![sent("one", Fate::Acknowledged(id('a')), 1), sent("two", Fate::Acknowledged(id('b')), 3), sent("never", Fate::Unknown, 5)],
+            readings: vec![
+                reading("whole", Face::Session, events.clone()),
+                reading("resumed", Face::Everything, resumed),
+                reading("late", Face::Session, late),
+                reading("socket", Face::Socket, socket),
+            ],
+            log: events,
+            socket_log: frames,
+            messages: vec![
+                said('a', "one"),
+                agent('1', json!([part("Let me see."), call])),
+                said('b', "two"),
+                json!({"id": id('8'), "role": "user", "parts": [result]}),
+                agent('1', json!([part("It is so.")])),
+                agent('2', json!([part("Yes.")])),
+            ],
+            rows: vec![
+                user_row('a', "one"),
+                row('c', '1', "Let me see."),
+                user_row('b', "two"),
+                row('d', '1', "It is so."),
+                row('e', '2', "Yes."),
+            ],
+            answered: vec![(id('1'), id('a')), (id('2'), id('b'))],
+            ..Evidence::default()
+        }
+    }
+
+    #[test]
+    fn what_is_good_is_good() {
+        assert_eq!(complaints(&good()), Vec::<String>::new());
+    }
+
+    /// Changes what one of the readers saw, and no more.
+    fn seen(evidence: &mut Evidence, reader: usize) -> &mut Vec<Seen> {
+        &mut evidence.readings[reader].seen
+    }
+
+    #[test]
+    fn every_planted_fault_is_found() {
+        type Plant = fn(&mut Evidence);
+        let faults: Vec<(&str, Plant)> = vec![
+            ("an acknowledged message is lost", |e| {
+                e.messages.remove(2);
+                e.rows.remove(2);
+            }),
+            ("an acknowledged message is stored twice", |e| {
+                e.messages.push(said('f', "one"));
+                e.rows.push(json!({"id": id('f'), "role": "user", "content": "one"}));
+            }),
+            ("an acknowledged message has another id", |e| e.sent[0].fate = Fate::Acknowledged(id('7'))),
+            ("an unknown message is stored twice", |e| {
+                e.sent[0].fate = Fate::Unknown;
+                e.messages.push(said('f', "one"));
+                e.rows.push(json!({"id": id('f'), "role": "user", "content": "one"}));
+            }),
+            ("a refused message is stored", |e| e.sent[1].fate = Fate::Refused),
+            ("a message that nobody sent", |e| drop(e.sent.remove(1))),
+            ("what was acknowledged first stands last", |e| {
+                e.sent[1].invoked = Duration::ZERO;
+                e.sent[1].ended = Duration::ZERO;
+            }),
+            ("two turns for one message", |e| e.answered.push((id('3'), id('a')))),
+            ("no turn for a message", |e| drop(e.answered.remove(1))),
+            ("a turn is stuck", |e| e.busy = true),
+            ("a turn has no end", |e| {
+                e.log.pop();
+                e.socket_log.pop();
+                seen(e, 0).pop();
+                seen(e, 1).pop();
+                seen(e, 2).pop();
+            }),
+            ("a turn has two ends", |e| {
+                let end = fact(Fact::Finished(id('2')), "1.13.0");
+                e.log.push(end.clone());
+                e.socket_log.push(end);
+            }),
+            ("a call has no result", |e| {
+                e.log.retain(|seen| !matches!(seen, Seen::Fact { fact: Fact::Returned(_), .. }));
+                e.socket_log.retain(|seen| !matches!(seen, Seen::Fact { fact: Fact::Returned(_), .. }));
+                e.readings.clear();
+            }),
+            ("a call has two results", |e| {
+                e.log.insert(8, fact(Fact::Returned("call-1".to_owned()), "1.8.0"));
+                e.socket_log.insert(7, fact(Fact::Returned("call-1".to_owned()), "1.8.0"));
+                e.readings.clear();
+            }),
+            ("a stored call has no result", |e| drop(e.messages.remove(3))),
+            ("a gap in the facts", |e| drop(seen(e, 0).remove(6))),
+            ("a fact comes twice", |e| {
+                let again = seen(e, 0)[6].clone();
+                seen(e, 0).insert(7, again);
+            }),
+            ("facts change places", |e| seen(e, 0).swap(6, 7)),
+            ("a gap in the text", |e| drop(seen(e, 0).remove(2))),
+            ("a piece of text comes twice", |e| {
+                let again = seen(e, 1)[2].clone();
+                seen(e, 1).insert(3, again);
+            }),
+            ("pieces of text change places", |e| seen(e, 0).swap(2, 5)),
+            ("a gap behind a snapshot", |e| drop(seen(e, 2).remove(1))),
+            ("a snapshot with too much text", |e| {
+                let Seen::Snapshot(shown) = &mut seen(e, 2)[0] else { return };
+                shown.text.push_str(" is");
+            }),
+            ("a position comes twice", |e| {
+                let Seen::Text { cursor, .. } = &mut seen(e, 0)[2] else { return };
+                *cursor = "1.3.0".to_owned();
+            }),
+            ("a gap in a row", |e| drop(seen(e, 3).remove(1))),
+            ("a piece of a row comes twice", |e| {
+                let again = seen(e, 3)[1].clone();
+                seen(e, 3).insert(2, again);
+            }),
+            ("a row that is not stored", |e| seen(e, 3).push(text(Some('f'), "what?", "1.13.0"))),
+            ("a position is refused without a crash", |e| {
+                let Seen::Snapshot(shown) = &mut seen(e, 2)[0] else { return };
+                shown.refused = true;
+            }),
+            ("something strange", |e| seen(e, 0).push(Seen::Strange("no position".to_owned()))),
+            ("the stored text is shorter than the log's", |e| {
+                e.messages[5]["parts"][0]["content"]["text"] = json!("Ye");
+            }),
+            ("a row is shorter than the log's", |e| e.rows[4]["content"] = json!("Ye")),
+            ("a message is still being written", |e| e.rows[4]["streaming"] = json!(true)),
+            ("the faces disagree", |e| {
+                e.socket_log.swap(5, 6);
+                e.readings.pop();
+            }),
+        ];
+        for (name, plant) in faults {
+            let mut evidence = good();
+            plant(&mut evidence);
+            assert!(!complaints(&evidence).is_empty(), "{name}: it was not noticed");
+        }
+    }
+
+    /// After a crash a position may be refused; what was shown of an unfinished text is void then, and only then.
+    #[test]
+    fn a_refused_position_makes_unfinished_text_void() {
+        let mut evidence = good();
+        evidence.crashed = true;
+        let story = story(false);
+        let shown = Snapshot { refused: true, turn: Some(id('2')), text: "Y".to_owned(), ..Snapshot::default() };
+        let after = [Seen::Snapshot(shown), text(None, "es.", "2.10.4"), story[12].clone()];
+        evidence.readings[0].seen = story[..11].iter().cloned().chain([text(None, "No, wait", "1.10.8")]).chain(after).collect();
+        assert_eq!(complaints(&evidence), Vec::<String>::new());
+        // The same without having been told.
+        let Seen::Snapshot(shown) = &mut evidence.readings[0].seen[12] else { panic!("a snapshot") };
+        shown.refused = false;
+        assert!(!complaints(&evidence).is_empty());
+        // A mix of both.
+        let Seen::Snapshot(shown) = &mut evidence.readings[0].seen[12] else { panic!("a snapshot") };
+        shown.refused = true;
+        shown.text = "No, wait".to_owned();
+        assert!(!complaints(&evidence).is_empty());
+    }
 }

@@ -6,6 +6,7 @@
 mod inbox;
 mod planted;
 mod player;
+mod referee;
 mod stage;
 mod story;
 mod types;

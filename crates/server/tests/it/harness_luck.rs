@@ -1,5 +1,13 @@
 //! Numbers that are random enough, and the same in every run.
 
+/// How much more is tried with `COLLOQUY_LONG=1`.
+const LONG: usize = 20;
+
+/// How often to try: so often, or many times more if there is time for it.
+pub fn rounds(usually: usize) -> usize {
+    if std::env::var_os("COLLOQUY_LONG").is_some() { usually * LONG } else { usually }
+}
+
 #[derive(Debug, Clone)]
 pub struct Luck(u64);
 

@@ -207,3 +207,25 @@ fn processes_of(place: &Place) -> Vec<Pid> {
     };
     pids.filter(is_ours).filter_map(Pid::from_raw).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::processes_of;
+    use crate::harness::{Place, Setup};
+
+    #[test]
+    fn a_process_that_is_left_behind_is_found() {
+        let setup = Setup::new();
+        let place = Place::new(&setup);
+        assert_eq!(processes_of(&place), []);
+        let mut command = Command::new("sleep");
+        let mut left =
+            command.arg("60").env_clear().envs(setup.environment(&place)).stdout(Stdio::null()).spawn().expect("sleep");
+        let found = processes_of(&place);
+        left.kill().expect("our own child");
+        left.wait().expect("our own child");
+        assert_eq!(found, [rustix::process::Pid::from_child(&left)]);
+    }
+}

@@ -297,3 +297,22 @@ fn error_body(status: u16, message: &str) -> Value {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Upstream;
+    use crate::harness_http::{Client, Request};
+
+    #[tokio::test]
+    async fn a_request_without_manners_is_refused_and_remembered() {
+        let upstream = Upstream::start(&[json!({"text": ["never said"]})]).await;
+        let client = Client::new(upstream.url.trim_start_matches("http://").parse().expect("an address"));
+        let answer =
+            client.send(Request::post("/v1/messages", &json!({"messages": []})).header("x-api-key", &upstream.key)).await;
+        assert_eq!((answer.status(), answer.json()["error"]["type"].clone()), (400, json!("invalid_request_error")));
+        assert!(upstream.complaints().iter().any(|complaint| complaint == "no messages"), "{:?}", upstream.complaints());
+        assert_eq!(upstream.requests().len(), 1);
+    }
+}

@@ -346,6 +346,9 @@ fn parse(block: &str) -> Option<Event> {
     Some(Event { name: name?, id, data })
 }
 
+/// A log that says nothing for so long has nothing more to say.
+const QUIET: Duration = Duration::from_secs(3);
+
 /// Before a reader that was cut off comes back.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -384,29 +387,28 @@ async fn read_events(api: Api, conversation: Option<String>, shared: Arc<Shared>
     }
 }
 
-/// Every event of a conversation so far, from its beginning.
-pub async fn whole_log(api: Api, conversation: &str) -> Vec<Seen> {
+/// Every event of a conversation so far, from its beginning, and which message each turn answers; `None` while a turn runs.
+pub async fn whole_log(api: Api, conversation: &str) -> Option<(Vec<Seen>, Vec<(String, String)>)> {
     let target = format!("/api/sessions/{}/events", dashed(conversation));
-    let end = api.conversation_end(conversation).await;
-    let mut seen = Vec::new();
-    if end == "0" {
-        return seen;
-    }
+    let end = api.conversation_end(conversation).await?;
     let mut events = Events::open(api, &target, Some("0")).await.expect("the server answers");
     let mut listener = Listener::new(true, true);
+    let (mut seen, mut answered) = (Vec::new(), Vec::new());
     let reading = async {
         loop {
             let event = events.next().await.expect("the log does not break off");
             seen.extend(listener.take(&event));
-            let place = |cursor: &str| cursor.split('.').nth(1).and_then(|seq| seq.parse::<i64>().ok()).unwrap_or(0);
-            // The last facts of a log may be ones that this wire does not show; what comes last is then a comment.
-            if event.id.as_deref().is_some_and(|id| place(id) >= place(&end)) {
+            if event.name == "message.start" {
+                answered.push((hex(&event.data["turnId"]), hex(&event.data["userMessageId"])));
+            }
+            if event.id.as_ref() == Some(&end) {
                 break;
             }
         }
     };
-    let _ = timeout(Duration::from_secs(3), reading).await;
-    seen
+    // The last facts of a log may be ones that this wire has no word for; then nothing comes with the last position.
+    let _ = timeout(QUIET, reading).await;
+    Some((seen, answered))
 }
 
 /// Makes of the events of one conversation what a reader has seen.
@@ -605,19 +607,11 @@ pub async fn whole_socket_log(api: Api, conversation: &str, turns: usize) -> Vec
 }
 
 impl Api {
-    /// The position of the end of the log.
-    async fn conversation_end(&self, conversation: &str) -> String {
+    /// The position of the end of the log; `None` while a turn runs.
+    async fn conversation_end(&self, conversation: &str) -> Option<String> {
         let target = format!("/api/sessions/{}/events", dashed(conversation));
         let mut events = Events::open(*self, &target, None).await.expect("the server answers");
-        let first = async {
-            loop {
-                let event = events.next().await?;
-                if event.id.is_some() {
-                    return event.id;
-                }
-            }
-        };
-        timeout(PATIENCE, first).await.ok().flatten().unwrap_or_else(|| "0".to_owned())
+        timeout(QUIET, events.next()).await.ok().flatten().and_then(|connected| connected.id)
     }
 }
 

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, in its helpers as well")]
 
-mod campaign_engine;
-mod campaign_puppet;
 mod attacks_auth;
 mod attacks_browser;
 mod attacks_files;
@@ -14,6 +12,13 @@ mod attacks_routes;
 mod attacks_secrets;
 mod attacks_socket;
 mod attacks_start;
+mod campaign_crash_points;
+mod campaign_engine;
+mod campaign_kill;
+mod campaign_puppet;
+mod campaign_resume;
+mod campaign_support;
+mod checker;
 mod floors;
 mod golden;
 mod harness;
@@ -25,9 +30,12 @@ mod harness_process;
 mod harness_sse;
 mod harness_upstream;
 mod harness_ws;
+mod ledger;
+mod proxy;
 mod serve_commands;
 mod serve_connections;
 mod serve_kit;
 mod serve_stopping;
 mod serve_web;
 mod settings;
+mod upstream;

@@ -24,6 +24,8 @@ pub enum Got {
     Ended,
     /// Neither: the connection is simply gone.
     CutOff,
+    /// Something came that may come in no story.
+    Foul(String),
 }
 
 /// A frame or an event.
@@ -259,6 +261,7 @@ impl std::fmt::Display for Got {
             Self::Closed(code) => write!(f, "a close with {code}"),
             Self::Ended => f.write_str("the end of the stream"),
             Self::CutOff => f.write_str("a connection that is gone"),
+            Self::Foul(foul) => write!(f, "a foul: {foul}"),
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::inbox::{Fault, Got, Inbox, Item};
+use super::referee::Referee;
 use super::stage::Stage;
 use super::story::{Line, Step, Story};
 use super::values::Bindings;
@@ -175,14 +176,14 @@ impl<'a> Player<'a> {
         let (tell, source) = unbounded_channel();
         let (send, mut frames) = unbounded_channel::<String>();
         let reader = tokio::spawn(async move {
-            let mut socket = socket;
+            let (mut socket, mut referee) = (socket, Referee::default());
             loop {
                 tokio::select! {
                     frame = frames.recv() => match frame {
                         Some(frame) => socket.send_text(&frame).await,
                         None => return,
                     },
-                    said = socket.next() => if !pass_on(said, &tell) { return },
+                    said = socket.next() => if !pass_on(said, &mut referee, &tell) { return },
                 }
             }
         });
@@ -276,12 +277,14 @@ fn check_answer(bindings: &mut Bindings, expected: &Value, answer: &Answer) -> R
 }
 
 async fn read_stream(mut stream: EventStream, tell: UnboundedSender<Got>) {
+    let mut referee = Referee::default();
     while let Some(event) = stream.next().await {
         // By the contract the data repeats the type, but for the seed's `connected`.
         let repeats = event.name == "connected" || event.data["type"] == *event.name;
         assert!(repeats, "the data of {} says {}", event.name, event.data["type"]);
         let item = Item { kind: event.name, body: event.data, id: event.id };
-        if tell.send(Got::Item(item)).is_err() {
+        let verdict = referee.event(&item);
+        if tell.send(judged(item, verdict)).is_err() {
             return;
         }
     }
@@ -289,18 +292,27 @@ async fn read_stream(mut stream: EventStream, tell: UnboundedSender<Got>) {
 }
 
 /// `false`: there is nothing more to come, or nobody to hear it.
-fn pass_on(said: Said, tell: &UnboundedSender<Got>) -> bool {
+fn pass_on(said: Said, referee: &mut Referee, tell: &UnboundedSender<Got>) -> bool {
     let got = match said {
         Said::Text(text) => {
             let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
             let kind = body["type"].as_str().unwrap_or_default().to_owned();
-            Got::Item(Item { kind, body, id: None })
+            let item = Item { kind, body, id: None };
+            let verdict = referee.frame(&item);
+            judged(item, verdict)
         }
         Said::Closed(code) => Got::Closed(code),
         Said::Gone => Got::CutOff,
     };
     let goes_on = matches!(got, Got::Item(_));
     tell.send(got).is_ok() && goes_on
+}
+
+fn judged(item: Item, verdict: Result<(), String>) -> Got {
+    match verdict {
+        Ok(()) => Got::Item(item),
+        Err(foul) => Got::Foul(format!("{foul}: {item}")),
+    }
 }
 
 fn text(value: &Value) -> Result<&str, Fault> {

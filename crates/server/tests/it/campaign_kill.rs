@@ -1,0 +1,222 @@
+//! P1, P5, P7: the program is killed at any moment of a turn, and starts again on what it has left behind.
+
+use std::time::{Duration, Instant};
+
+use crate::campaign_support::{Api, Machine, PATIENCE, dashed, luck, sized};
+use crate::checker::{Evidence, check};
+use crate::harness_luck::Luck;
+use crate::ledger::{Face, Fact, Fate, Ledger, Manner, PLAIN, Reader, Reading, Seen, ends, whole_log};
+use crate::upstream::{Tale, Upstream};
+
+const CONVERSATIONS: usize = 3;
+/// By the promise: what was running is running again, or has ended, so soon after the program listens.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// When the program dies.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    Accepted,
+    Text(usize),
+    Called,
+    Returned,
+    LastWords,
+    Ended,
+    After(Duration),
+}
+
+impl Moment {
+    fn any(luck: &mut Luck) -> Self {
+        match luck.below(10) {
+            0 => Self::Accepted,
+            1 => Self::Text(1),
+            2 | 3 => Self::Text(1 + luck.below(40)),
+            4 => Self::Called,
+            5 => Self::Returned,
+            6 => Self::LastWords,
+            7 => Self::Ended,
+            _ => Self::After(Duration::from_millis(luck.below(500) as u64)),
+        }
+    }
+
+    fn has_come(self, seen: &[Seen], last_words: &str) -> bool {
+        let fact = |is: fn(&Fact) -> bool| seen.iter().any(|seen| matches!(seen, Seen::Fact { fact, .. } if is(fact)));
+        let texts = || seen.iter().filter_map(|seen| if let Seen::Text { text, .. } = seen { Some(text) } else { None });
+        match self {
+            Self::Accepted | Self::After(_) => true,
+            Self::Text(count) => texts().count() >= count,
+            Self::Called => fact(|fact| matches!(fact, Fact::Called(_))),
+            Self::Returned => fact(|fact| matches!(fact, Fact::Returned(_))),
+            Self::LastWords => texts().any(|text| text.contains(last_words)),
+            Self::Ended => ends(seen) > 0,
+        }
+    }
+}
+
+/// What the trials came to.
+#[derive(Debug, Default)]
+struct Tally {
+    acknowledged: usize,
+    unknown: usize,
+    completed: usize,
+    interrupted: usize,
+    /// Positions that were taken, and such that were refused.
+    resumed: usize,
+    refused: usize,
+    slowest_start: Duration,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_program_is_killed() {
+    let trials = sized(10, 100);
+    let mut luck = luck("kill");
+    let upstream = Upstream::start().await;
+    let mut machine = Machine::started(&upstream).await;
+    machine.fill_heap(60);
+    let (mut tally, mut tale) = (Tally::default(), 0);
+    for trial in 0..trials {
+        let moment = Moment::any(&mut luck);
+        println!("trial {trial}: {moment:?}");
+        one_kill(&mut machine, &mut luck, moment, &mut tale, &mut tally).await;
+        assert_eq!(upstream.complaints(), Vec::<String>::new(), "trial {trial}");
+    }
+    println!("{trials} kills: {tally:#?}");
+    machine.end().await;
+}
+
+async fn one_kill(machine: &mut Machine, luck: &mut Luck, moment: Moment, tale: &mut u64, tally: &mut Tally) {
+    let (api, ledger) = (machine.api(), Ledger::default());
+    let mut followed = Vec::new();
+    let mut last_words = String::new();
+    let mut sending = Vec::new();
+    for number in 0..CONVERSATIONS {
+        let conversation = api.conversation().await;
+        let readers = [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("{face:?} {number}")));
+        for reader in &readers {
+            assert!(reader.sees(&conversation, PATIENCE, |seen| !seen.is_empty()).await, "a reader begins");
+        }
+        // The second message waits, and not everybody asks again when the answer does not come.
+        for nth in 0..1 + luck.below(2) {
+            *tale += 1;
+            let story = any_story(*tale, luck);
+            if number == 0 && nth == 0 {
+                last_words = story.end();
+            }
+            let insist = (!luck.one_in(3)).then_some(PATIENCE);
+            let (ledger, conversation) = (ledger.clone(), conversation.clone());
+            let early = Duration::from_millis(luck.below(30) as u64 * nth as u64);
+            sending.push(tokio::spawn(async move {
+                tokio::time::sleep(early).await;
+                ledger.send(api, &conversation, &story.message(), Manner { insist, ..PLAIN }).await
+            }));
+        }
+        followed.push((conversation, readers));
+    }
+    let (watched, watchers) = &followed[0];
+    let accepted = async {
+        while matches!(moment, Moment::Accepted) && ledger.of(watched).iter().all(|sent| sent.fate == Fate::Unknown) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, accepted).await.expect("a message is accepted");
+    assert!(watchers[0].sees(watched, PATIENCE, |seen| moment.has_come(seen, &last_words)).await, "{moment:?} does not come");
+    if let Moment::After(time) = moment {
+        tokio::time::sleep(time).await;
+    }
+    machine.kill().await;
+    // Sometimes it dies again while it gets up.
+    if luck.one_in(4) {
+        machine.start_and_kill(Duration::from_millis(luck.below(120) as u64)).await;
+    }
+    let began = Instant::now();
+    machine.start().await;
+    tally.slowest_start = tally.slowest_start.max(began.elapsed());
+    for (conversation, _) in &followed {
+        is_back(api, conversation, machine.listening_at + BACK_WITHIN).await;
+    }
+    for sending in sending {
+        match sending.await.expect("no panic") {
+            Fate::Acknowledged(_) => tally.acknowledged += 1,
+            Fate::Unknown => tally.unknown += 1,
+            Fate::Refused => panic!("a message is refused"),
+        }
+    }
+    for (conversation, readers) in followed {
+        settle(api, &conversation).await;
+        *tale += 1;
+        let next = Tale { id: *tale, rounds: 1, pieces: 3, ..Tale::default() };
+        let fate = ledger.send(api, &conversation, &next.message(), PLAIN).await;
+        assert!(matches!(fate, Fate::Acknowledged(_)), "the next message: {fate:?}");
+        let last = settle(api, &conversation).await.pop().expect("a turn");
+        let rows = api.get(&format!("/api/chats/{conversation}/messages")).await;
+        let answer = rows.as_array().and_then(|rows| rows.last()).cloned().unwrap_or_default();
+        assert!(answer["content"].as_str().is_some_and(|text| text.ends_with(&next.end())), "the next message is not answered: {answer}");
+        for reader in &readers {
+            let end = Fact::Finished(last.clone());
+            let sees_end = |seen: &[Seen]| seen.iter().any(|seen| matches!(seen, Seen::Fact { fact, .. } if *fact == end));
+            let seen = reader.sees(&conversation, PATIENCE, sees_end).await;
+            assert!(seen, "a reader does not come to the end: {:#?}", reader.look(&conversation, <[Seen]>::to_vec));
+            tally.resumed += reader.resumes();
+        }
+        for row in rows.as_array().into_iter().flatten().filter(|row| row["role"] == "assistant") {
+            match row["outcome"].as_str() {
+                Some("failed") => tally.interrupted += 1,
+                _ => tally.completed += 1,
+            }
+        }
+        let readings: Vec<Reading> = readers.into_iter().flat_map(Reader::stop).collect();
+        let refused = |seen: &&Seen| matches!(seen, Seen::Snapshot(snapshot) if snapshot.refused);
+        tally.refused += readings.iter().flat_map(|reading| &reading.seen).filter(refused).count();
+        check(&Evidence::gather(api, &conversation, ledger.of(&conversation), readings, true).await);
+    }
+}
+
+fn any_story(id: u64, luck: &mut Luck) -> Tale {
+    Tale {
+        id,
+        rounds: luck.below(3),
+        calls: 1 + luck.below(3),
+        pieces: 5 + luck.below(40),
+        pace_us: 500 + luck.below(4000) as u64,
+        silence_ms: if luck.one_in(3) { luck.below(200) as u64 } else { 0 },
+        search: luck.one_in(4),
+        ..Tale::default()
+    }
+}
+
+/// Waits until what is not answered is being answered.
+async fn is_back(api: Api, conversation: &str, deadline: Instant) {
+    loop {
+        if api.get(&format!("/api/sessions/{}", dashed(conversation))).await["busy"] == true {
+            return;
+        }
+        let Some((log, _)) = whole_log(api, conversation).await else { return };
+        let said = log.iter().filter(|seen| matches!(seen, Seen::Fact { fact: Fact::Said(_), .. })).count();
+        if ends(&log) == said {
+            return;
+        }
+        assert!(Instant::now() < deadline, "a turn is stuck {BACK_WITHIN:?} after the start");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until everything is answered; gives the turns in the order in which they ended.
+pub async fn settle(api: Api, conversation: &str) -> Vec<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some((log, _)) = whole_log(api, conversation).await {
+            let (mut waiting, mut ended) = (0, Vec::new());
+            for seen in log {
+                match seen {
+                    Seen::Fact { fact: Fact::Said(_), .. } => waiting += 1,
+                    Seen::Fact { fact: Fact::Finished(turn), .. } => ended.push(turn),
+                    _ => {}
+                }
+            }
+            if ended.len() == waiting {
+                return ended;
+            }
+        }
+        assert!(Instant::now() < deadline, "a turn is stuck");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
