@@ -110,7 +110,7 @@ export interface Page {
 }
 
 export async function messages(id: string, limit: number, before?: string): Promise<Page> {
-  const response = await request(`api/sessions/${id}/messages${query({ limit, before })}`);
+  const response = await request(`api/sessions/${id}/messages${query({ limit, before, include: 'reasoning' })}`);
   const list = (await response.json()) as Message[];
   // A page may be shorter than its limit: messages with nothing to show are left out of it.
   return { messages: list, cursor: response.headers.get('Colloquy-Cursor'), more: list.length >= limit / 2 };

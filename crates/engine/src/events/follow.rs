@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use domain::{
-    Conversation, ConversationId, Cursor, Delta, Event, EventKind, Part, PartBody, PartKind, Principal, Seq, ToolCall, Turn,
+    Author, Conversation, ConversationId, Cursor, Delta, Event, EventKind, MessageId, Part, PartBody, PartKind, Principal, Seq,
+    ToolCall, Turn,
 };
 use store::{StoreError, Tx, events, messages, turns};
 use tokio::sync::watch;
@@ -49,6 +50,8 @@ pub struct Opened {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunningTurn {
     pub turn: Turn,
+    /// The messages it answers.
+    pub answers: Vec<MessageId>,
     /// Turns that wait behind it.
     pub queued: u32,
     /// Its texts that are complete; the one being written is [`Opened::open`].
@@ -286,10 +289,13 @@ fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) ->
 fn running_turn(tx: &mut Tx, id: ConversationId, as_of: Seq) -> Result<Option<RunningTurn>, StoreError> {
     let Some(turn) = turns::running_at(tx, id, as_of)? else { return Ok(None) };
     let queued = turns::open(tx, id)?.iter().filter(|open| open.id != turn.id).count();
-    let mut texts = Vec::new();
+    let (mut answers, mut texts) = (Vec::new(), Vec::new());
     let mut open_calls: Vec<ToolCall> = Vec::new();
     for message in messages::of_turn_as_of(tx, turn.id, as_of)? {
-        let from_agent = message.author == domain::Author::Agent;
+        let from_agent = message.author == Author::Agent;
+        if matches!(message.author, Author::Person(_)) {
+            answers.push(message.id);
+        }
         for part in message.parts {
             match &part.body {
                 PartBody::Text { .. } if from_agent => texts.push(part),
@@ -299,5 +305,5 @@ fn running_turn(tx: &mut Tx, id: ConversationId, as_of: Seq) -> Result<Option<Ru
             }
         }
     }
-    Ok(Some(RunningTurn { turn, queued: u32::try_from(queued).unwrap_or(u32::MAX), texts, open_calls }))
+    Ok(Some(RunningTurn { turn, answers, queued: u32::try_from(queued).unwrap_or(u32::MAX), texts, open_calls }))
 }

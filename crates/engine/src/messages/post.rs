@@ -48,13 +48,7 @@ pub(crate) async fn post(engine: &Engine, who: Principal, post: Post) -> Result<
 }
 
 /// Also says which turn is to be interrupted for the message.
-fn store(
-    tx: &mut Tx,
-    append: &Append,
-    who: Principal,
-    post: Post,
-    workdir: Option<PathBuf>,
-) -> Result<(Posted, Option<TurnId>)> {
+fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Option<PathBuf>) -> Result<(Posted, Option<TurnId>)> {
     let conversation = access::conversation(tx, who, post.conversation)?;
     let print = fingerprint(&[post.text.as_bytes()]);
     if let Some(client_id) = &post.client_id

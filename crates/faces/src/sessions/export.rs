@@ -57,6 +57,7 @@ fn push_part(out: &mut String, content: &Content) {
         }
         Content::ToolResult { content, is_error: true, .. } => ("Tool failure".to_owned(), content.clone()),
         Content::ToolResult { content, .. } => ("Tool result".to_owned(), content.clone()),
+        Content::Reasoning { text } => ("Thought".to_owned(), text.clone()),
     };
     let fence = fence_around(&body);
     let _ = writeln!(out, "\n**{heading}**\n\n{fence}\n{}\n{fence}", body.trim_end_matches('\n'));

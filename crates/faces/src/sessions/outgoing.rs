@@ -112,7 +112,7 @@ pub fn deleted_done(reply: String) -> Event<'static> {
 /// A running turn as somebody sees it who comes in the middle: its start, the text so far, its open calls.
 #[must_use]
 pub fn running_turn<'a>(running: &'a RunningTurn, open: Option<&'a OpenPart>, reasoning: bool) -> Vec<Event<'a>> {
-    let mut events = vec![start(running.turn.reply, running.turn.id, None)];
+    let mut events = vec![start(running.turn.reply, running.turn.id, running.answers.first().copied())];
     let whole = running.texts.iter().filter_map(|part| part.body.text()).map(|text| piece(PartKind::Text, text));
     events.extend(whole);
     let open = open.filter(|open| open.turn == running.turn.id && (reasoning || open.kind == PartKind::Text));
@@ -147,13 +147,13 @@ pub fn session(conversation: &Conversation) -> Session {
     }
 }
 
-/// The messages of a transcript. What has only parts that this wire does not show is left out, unless it stands for its turn.
+/// The messages of a transcript; thoughts are for those only who asked for them. What has only parts that this wire does not show is left out, unless it stands for its turn.
 #[must_use]
-pub fn messages(transcript: &[TranscriptMessage]) -> Vec<Message> {
+pub fn messages(transcript: &[TranscriptMessage], reasoning: bool) -> Vec<Message> {
     let mut turns_begun = Vec::new();
     let mut shown = Vec::with_capacity(transcript.len());
     for said in transcript {
-        let message = message(said);
+        let message = message(said, reasoning);
         let is_reply = said.message.author == Author::Agent && !turns_begun.contains(&said.message.turn);
         if is_reply {
             turns_begun.push(said.message.turn);
@@ -193,14 +193,13 @@ pub fn provider(view: ProviderView) -> wire::Provider {
     wire::Provider { name, display_name, models, is_configured, is_default }
 }
 
-fn message(said: &TranscriptMessage) -> Message {
+fn message(said: &TranscriptMessage, reasoning: bool) -> Message {
     let message = &said.message;
-    let from_agent = message.author == Author::Agent;
     let failure = match &said.outcome {
         Some(Outcome::Failed(failure)) => Some(failure),
         Some(Outcome::Completed | Outcome::Truncated | Outcome::Refused | Outcome::Cancelled) | None => None,
     };
-    let shown = message.parts.iter().filter_map(|part| Some((part, content(&part.body)?)));
+    let shown = message.parts.iter().filter_map(|part| Some((part, content(&part.body, reasoning)?)));
     Message {
         id: message.id.to_string(),
         session_id: message.conversation.to_string(),
@@ -208,7 +207,7 @@ fn message(said: &TranscriptMessage) -> Message {
         created_at: with_z(message.created_at),
         parts: shown.zip(0..).map(|((part, content), order)| wire_part(part, content, order)).collect(),
         client_id: message.client_id.clone(),
-        turn_id: from_agent.then(|| message.turn.to_string()),
+        turn_id: message.turn.to_string(),
         streaming: said.streaming,
         status: said.outcome.as_ref().filter(|outcome| **outcome != Outcome::Completed).map(Outcome::as_str),
         error: failure.map(|failure| failure.sentence.clone()),
@@ -229,7 +228,7 @@ fn wire_part(part: &DomainPart, content: Content, order: u32) -> Part {
 }
 
 /// This wire has three types of part; a client of the seed would show any other as raw JSON.
-fn content(body: &PartBody) -> Option<Content> {
+fn content(body: &PartBody, reasoning: bool) -> Option<Content> {
     match body {
         PartBody::Text { text } => Some(Content::Text { text: text.clone() }),
         PartBody::ToolCall(call) => {
@@ -240,8 +239,11 @@ fn content(body: &PartBody) -> Option<Content> {
             content: result.output.clone(),
             is_error: result.is_error(),
             truncated: result.truncated,
+            duration_ms: result.duration_ms,
         }),
-        PartBody::Reasoning { .. } | PartBody::Opaque(_) => None,
+        // A thought whose words are sealed has none to show.
+        PartBody::Reasoning { text, .. } => (reasoning && !text.is_empty()).then(|| Content::Reasoning { text: text.clone() }),
+        PartBody::Opaque(_) => None,
     }
 }
 

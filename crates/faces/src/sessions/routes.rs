@@ -98,7 +98,7 @@ async fn messages(State(app): State<App>, caller: Caller, Id(id): Id, uri: Uri) 
     let before = before.map(MessageId::uuid);
     let limit = limit.or_else(|| before.is_some().then_some(MAX_MESSAGES));
     let transcript = app.engine.transcript(caller.principal(), id, before, limit).await?;
-    let mut response = Json(outgoing::messages(&transcript.messages)).into_response();
+    let mut response = Json(outgoing::messages(&transcript.messages, wants_reasoning(&query))).into_response();
     if let Ok(cursor) = HeaderValue::from_str(&transcript.cursor.to_string()) {
         response.headers_mut().insert("colloquy-cursor", cursor);
     }
@@ -159,7 +159,7 @@ async fn export_session(State(app): State<App>, caller: Caller, Id(id): Id, uri:
     let as_markdown = Query::of(&uri).one_of("format", &["json", "markdown"])? == Some("markdown");
     let conversation = app.engine.conversation(caller.principal(), id).await?;
     let transcript = app.engine.transcript(caller.principal(), id, None, None).await?;
-    let (session, messages) = (outgoing::session(&conversation), outgoing::messages(&transcript.messages));
+    let (session, messages) = (outgoing::session(&conversation), outgoing::messages(&transcript.messages, false));
     Ok(if as_markdown { export::markdown(&session, &messages) } else { export::json(session, messages) })
 }
 

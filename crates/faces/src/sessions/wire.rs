@@ -28,8 +28,7 @@ pub struct Message {
     pub parts: Vec<Part>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub turn_id: Option<String>,
+    pub turn_id: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub streaming: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +75,12 @@ pub enum Content {
         is_error: bool,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         truncated: bool,
+        #[serde(rename = "durationMs")]
+        duration_ms: u64,
+    },
+    /// Only for clients that ask for it: the contract's own know three types of parts.
+    Reasoning {
+        text: String,
     },
 }
 

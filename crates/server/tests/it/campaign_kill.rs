@@ -189,9 +189,9 @@ async fn is_back(api: Api, conversation: &str, deadline: Instant) {
         if api.get(&format!("/api/sessions/{}", dashed(conversation))).await["busy"] == true {
             return;
         }
-        let Some((log, _)) = whole_log(api, conversation).await else { return };
-        let said = log.iter().filter(|seen| matches!(seen, Seen::Fact { fact: Fact::Said(_), .. })).count();
-        if ends(&log) == said {
+        let Some(log) = whole_log(api, conversation).await else { return };
+        let said = log.seen.iter().filter(|seen| matches!(seen, Seen::Fact { fact: Fact::Said(_), .. })).count();
+        if ends(&log.seen) == said {
             return;
         }
         assert!(Instant::now() < deadline, "a turn is stuck {BACK_WITHIN:?} after the start");
@@ -203,9 +203,9 @@ async fn is_back(api: Api, conversation: &str, deadline: Instant) {
 pub async fn settle(api: Api, conversation: &str) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some((log, _)) = whole_log(api, conversation).await {
+        if let Some(log) = whole_log(api, conversation).await {
             let (mut waiting, mut ended) = (0, Vec::new());
-            for seen in log {
+            for seen in log.seen {
                 match seen {
                     Seen::Fact { fact: Fact::Said(_), .. } => waiting += 1,
                     Seen::Fact { fact: Fact::Finished(turn), .. } => ended.push(turn),

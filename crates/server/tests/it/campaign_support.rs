@@ -344,7 +344,7 @@ impl Api {
 }
 
 /// Status and body of a whole answer; `None` if it is not whole.
-fn read_answer(bytes: &[u8]) -> Option<(u16, Value)> {
+pub fn read_answer(bytes: &[u8]) -> Option<(u16, Value)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?.to_lowercase();
     let status = head.split(' ').nth(1)?.parse().ok()?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use crate::campaign_support::{Api, dashed, hex};
-use crate::ledger::{Face, Fact, Fate, Reading, Seen, Sent, Snapshot, whole_log, whole_socket_log};
+use crate::ledger::{Face, Fact, Fate, Reading, Seen, Sent, Snapshot, WholeLog, whole_log, whole_socket_log};
 
 /// Everything that is known of one conversation when nothing happens in it any more.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,7 @@ impl Evidence {
     /// Asks the server for its side of the story.
     pub async fn gather(api: Api, conversation: &str, sent: Vec<Sent>, readings: Vec<Reading>, crashed: bool) -> Self {
         let session = dashed(conversation);
-        let (log, answered) = whole_log(api, conversation).await.expect("nothing happens any more");
+        let WholeLog { seen: log, answered, .. } = whole_log(api, conversation).await.expect("nothing happens any more");
         let turns = log.iter().filter(|seen| matches!(seen, Seen::Fact { fact: Fact::Finished(_), .. })).count();
         let list = |value: Value| value.as_array().cloned().unwrap_or_default();
         Self {

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::campaign_support::{Api, Broken, Chunks, PATIENCE, dashed, hex};
+use crate::campaign_support::{Api, Broken, Chunks, PATIENCE, dashed, hex, read_answer};
 use crate::harness_http::Request;
 
 /// A message that somebody sent, or tried to.
@@ -273,7 +273,6 @@ pub struct Events {
     stream: TcpStream,
     chunks: Chunks,
     text: Vec<u8>,
-    started: bool,
     ahead: std::collections::VecDeque<Event>,
 }
 
@@ -286,13 +285,39 @@ pub struct Event {
 
 impl Events {
     pub async fn open(api: Api, target: &str, position: Option<&str>) -> Result<Self, Broken> {
-        let mut request = Request::get(target);
-        if let Some(position) = position {
-            request = request.header("Last-Event-ID", position);
+        let request = Request::get(target);
+        let request = match position {
+            Some(position) => request.header("Last-Event-ID", position),
+            None => request,
+        };
+        match Self::send(api, request).await? {
+            Ok(events) => Ok(events),
+            Err((status, answer)) => panic!("no stream of events: {status} {answer}"),
         }
+    }
+
+    /// The error is status and body of an answer that is no stream.
+    pub async fn send(api: Api, request: Request) -> Result<Result<Self, (u16, Value)>, Broken> {
         let mut stream = api.connect().await?;
         stream.write_all(&request.encode(&api.address.to_string())).await.map_err(|_| Broken)?;
-        Ok(Self { stream, chunks: Chunks::default(), text: Vec::new(), started: false, ahead: [].into() })
+        let mut ahead = Vec::new();
+        let reading = async {
+            loop {
+                if stream.read_buf(&mut ahead).await.map_err(|_| Broken)? == 0 {
+                    return Err(Broken);
+                }
+                if let Some(end) = ahead.windows(4).position(|four| four == b"\r\n\r\n") {
+                    return Ok(end);
+                }
+            }
+        };
+        let end = timeout(PATIENCE, reading).await.unwrap_or(Err(Broken))?;
+        if !ahead.starts_with(b"HTTP/1.1 200") {
+            return read_answer(&ahead).map(Err).ok_or(Broken);
+        }
+        let mut events = Self { stream, chunks: Chunks::default(), text: Vec::new(), ahead: [].into() };
+        events.take(&ahead[end + 4..]);
+        Ok(Ok(events))
     }
 
     /// The next event that came whole; `None` when nothing more can come.
@@ -311,18 +336,7 @@ impl Events {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        if self.started {
-            self.chunks.push(bytes, &mut self.text);
-        } else {
-            self.text.extend_from_slice(bytes);
-            let Some(end) = self.text.windows(4).position(|four| four == b"\r\n\r\n") else { return };
-            let head = String::from_utf8_lossy(&self.text[..end]).into_owned();
-            assert!(head.starts_with("HTTP/1.1 200"), "no stream of events: {head}");
-            let rest = self.text.split_off(end + 4);
-            self.text.clear();
-            self.started = true;
-            self.chunks.push(&rest, &mut self.text);
-        }
+        self.chunks.push(bytes, &mut self.text);
         let mut taken = 0;
         while let Some(end) = self.text[taken..].windows(2).position(|pair| pair == b"\n\n") {
             let block = std::str::from_utf8(&self.text[taken..taken + end]).expect("UTF-8");
@@ -387,19 +401,34 @@ async fn read_events(api: Api, conversation: Option<String>, shared: Arc<Shared>
     }
 }
 
-/// Every event of a conversation so far, from its beginning, and which message each turn answers; `None` while a turn runs.
-pub async fn whole_log(api: Api, conversation: &str) -> Option<(Vec<Seen>, Vec<(String, String)>)> {
+/// Every event of a conversation, from its beginning.
+#[derive(Debug, Default)]
+pub struct WholeLog {
+    pub seen: Vec<Seen>,
+    /// Turns, each with the message that it answers.
+    pub answered: Vec<(String, String)>,
+    /// Turns, each with how it ended.
+    pub outcomes: Vec<(String, String)>,
+}
+
+/// Every event of a conversation so far; `None` while a turn runs.
+pub async fn whole_log(api: Api, conversation: &str) -> Option<WholeLog> {
     let target = format!("/api/sessions/{}/events", dashed(conversation));
     let end = api.conversation_end(conversation).await?;
     let mut events = Events::open(api, &target, Some("0")).await.expect("the server answers");
     let mut listener = Listener::new(true, true);
-    let (mut seen, mut answered) = (Vec::new(), Vec::new());
+    let mut log = WholeLog::default();
     let reading = async {
         loop {
             let event = events.next().await.expect("the log does not break off");
-            seen.extend(listener.take(&event));
+            for seen in listener.take(&event) {
+                if let Seen::Fact { fact: Fact::Finished(turn), .. } = &seen {
+                    log.outcomes.push((turn.clone(), name(&event.data["status"])));
+                }
+                log.seen.push(seen);
+            }
             if event.name == "message.start" {
-                answered.push((hex(&event.data["turnId"]), hex(&event.data["userMessageId"])));
+                log.answered.push((hex(&event.data["turnId"]), hex(&event.data["userMessageId"])));
             }
             if event.id.as_ref() == Some(&end) {
                 break;
@@ -408,7 +437,7 @@ pub async fn whole_log(api: Api, conversation: &str) -> Option<(Vec<Seen>, Vec<(
     };
     // The last facts of a log may be ones that this wire has no word for; then nothing comes with the last position.
     let _ = timeout(QUIET, reading).await;
-    Some((seen, answered))
+    Some(log)
 }
 
 /// Makes of the events of one conversation what a reader has seen.

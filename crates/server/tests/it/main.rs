@@ -17,6 +17,7 @@ mod campaign_engine;
 mod campaign_kill;
 mod campaign_puppet;
 mod campaign_resume;
+mod campaign_submit;
 mod campaign_support;
 mod checker;
 mod floors;
