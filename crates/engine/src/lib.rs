@@ -66,6 +66,7 @@ struct Inner {
     settings: Settings,
     bus: Arc<events::Bus>,
     runners: turns::Runners,
+    histories: turns::Histories,
     accounts: accounts::Accounts,
 }
 
@@ -83,6 +84,7 @@ impl Engine {
                 default_model: parts.catalogue.model(parts.catalogue.default_model())?,
                 catalogue: parts.catalogue,
                 runners: turns::Runners::default(),
+                histories: turns::Histories::default(),
                 accounts: accounts::Accounts::default(),
                 settings: parts.settings,
             }),

@@ -6,11 +6,13 @@ mod cancel;
 mod claim;
 mod finish;
 mod fold;
+mod history;
 mod prompt;
 mod resume;
 mod run;
 pub(crate) mod runner;
 
 pub(crate) use cancel::{cancel, cancel_all, end_queued};
+pub(crate) use history::Histories;
 pub(crate) use resume::resume_all;
 pub(crate) use runner::{Runners, drain};

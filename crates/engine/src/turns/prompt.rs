@@ -3,12 +3,13 @@
 //! History is grouped by turn (message, whole answer, next message), taken from its end as far as the model's window
 //! allows. Neighbours of one role become one message; every tool call has its result, and every result its call.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use domain::sockets::language_model::{ModelRequest, PromptMessage, Role};
 use domain::{Author, Conversation, Message, Mode, PartBody, ToolCall, ToolResult, TurnId};
 use store::{StoreError, Tx, conversations, messages, turns};
 
+use super::history::Said;
 use super::run::Run;
 use crate::{Error, Result};
 
@@ -25,37 +26,53 @@ pub(super) async fn build(run: &mut Run) -> Result<ModelRequest> {
     let (turn, conversation) = (run.turn().id, run.claimed.conversation.clone());
     let mode = run.turn().mode;
     let budget = run.model.context_window() * BYTES_PER_TOKEN * PROMPT_SHARE_PERCENT / 100;
-    let (asked_at, history) = run
+    let known = run.engine.inner.histories.get(conversation.id);
+    let id = conversation.id;
+    let (asked_at, said) = run
         .engine
         .inner
         .store
         .read(move |tx| {
             let head = conversations::head(tx, conversation.id)?.ok_or(Error::NotFound)?;
-            Ok::<_, Error>((head.seq, history(tx, &conversation, turn, budget)?))
+            Ok::<_, Error>((head.seq, latest(tx, &conversation, turn, known)?))
         })
         .await?;
+    let history = chosen(&said, budget);
+    run.engine.inner.histories.keep(id, said.into_iter().filter(|(of, _)| *of != turn).collect());
     run.asked_at = asked_at;
     let workdir = run.turn().workdir.as_ref().unwrap_or(&run.claimed.conversation.workdir);
     let tools = run.engine.catalogue().tools_in(mode);
     Ok(ModelRequest { system: instructions(mode, &workdir.to_string_lossy(), !tools.is_empty()), messages: history, tools })
 }
 
-fn history(tx: &mut Tx, conversation: &Conversation, turn: TurnId, budget: u64) -> Result<Vec<PromptMessage>, StoreError> {
+/// The turn and those before it, newest first. Only what is not known yet is read.
+fn latest(
+    tx: &mut Tx,
+    conversation: &Conversation,
+    turn: TurnId,
+    mut known: HashMap<TurnId, Said>,
+) -> Result<Vec<(TurnId, Said)>, StoreError> {
     let mut ids = turns::latest(tx, conversation.id, Some(turn), MAX_TURNS)?;
     ids.insert(0, turn);
-    let said = messages::of_turns(tx, &ids)?;
-    let mut chosen: Vec<Vec<&Message>> = Vec::new();
-    let mut size = 0;
-    for id in &ids {
-        let messages: Vec<&Message> = said.iter().filter(|message| message.turn == *id).collect();
-        size += messages.iter().flat_map(|message| &message.parts).map(|part| bytes(&part.body)).sum::<u64>();
-        // The turn itself is always sent, whatever its size.
-        if size > budget && !chosen.is_empty() {
-            break;
-        }
-        chosen.push(messages);
+    let unknown: Vec<TurnId> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
+    let mut read: HashMap<TurnId, Vec<Message>> = HashMap::new();
+    for message in messages::of_turns(tx, &unknown)? {
+        read.entry(message.turn).or_default().push(message);
     }
-    Ok(alternate(chosen.into_iter().rev().flatten()))
+    known.extend(read.into_iter().map(|(id, said)| (id, Said::from(said))));
+    Ok(ids.into_iter().filter_map(|id| known.remove(&id).map(|said| (id, said))).collect())
+}
+
+/// As much of it as fits, as a prompt. The turn itself is always sent, whatever its size.
+fn chosen(said: &[(TurnId, Said)], budget: u64) -> Vec<PromptMessage> {
+    let mut size = 0;
+    let fits = said.iter().take_while(|(_, said)| {
+        let is_first = size == 0;
+        size += said.iter().flat_map(|message| &message.parts).map(|part| bytes(&part.body)).sum::<u64>();
+        is_first || size <= budget
+    });
+    let chosen: Vec<&Said> = fits.map(|(_, said)| said).collect();
+    alternate(chosen.into_iter().rev().flat_map(|said| said.iter()))
 }
 
 /// One message for each stretch of one role, with results before anything a person said in the same stretch.
@@ -140,7 +157,8 @@ fn shortened(part: &PartBody) -> PartBody {
     part
 }
 
-fn bytes(part: &PartBody) -> u64 {
+/// The text in a part, as far as a model is shown it.
+pub(super) fn bytes(part: &PartBody) -> u64 {
     let length = match part {
         PartBody::Text { text } | PartBody::Reasoning { text, .. } => text.len(),
         PartBody::ToolCall(call) => {
