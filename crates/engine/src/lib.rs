@@ -216,9 +216,15 @@ impl Engine {
     /// When this returns, the end is on disk; what the turn has said so far is kept.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn cancel(&self, who: Principal, id: ConversationId, turn: Option<TurnId>) -> Result<bool> {
-        turns::cancel(self, who, id, turn).await
+    /// [`Error::NotFound`], [`Error::Conflict`].
+    pub async fn cancel(
+        &self,
+        who: Principal,
+        id: ConversationId,
+        turn: Option<TurnId>,
+        key: Option<RequestKey>,
+    ) -> Result<bool> {
+        turns::cancel(self, who, id, turn, key).await
     }
 
     // Following.

@@ -1,6 +1,8 @@
 //! Requests that must not be done twice, whatever the network does.
 
-use domain::{ConversationId, Principal, Timestamp};
+use domain::{Principal, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use store::{Tx, request_keys};
 
@@ -25,29 +27,45 @@ impl RequestKey {
     }
 }
 
-/// Does `work` unless it was done before under this key; answers with what it made then.
+/// Does `work` unless it was done before under this key; answers what was answered then.
 ///
 /// # Errors
 /// [`Error::Conflict`]: the key stands for another request; or those of `work`.
-pub(crate) fn once(
+pub(crate) fn once<T: Serialize + DeserializeOwned>(
     tx: &mut Tx,
     who: Principal,
     key: Option<RequestKey>,
     at: Timestamp,
-    work: impl FnOnce(&mut Tx) -> Result<ConversationId>,
-) -> Result<ConversationId> {
-    let Some(RequestKey { key, fingerprint }) = key else { return work(tx) };
+    work: impl FnOnce(&mut Tx) -> Result<T>,
+) -> Result<T> {
+    let Some(key) = key else { return work(tx) };
     request_keys::forget(tx, Timestamp(at.0 - REMEMBERED_MS))?;
-    if let Some(before) = request_keys::get(tx, who.account(), &key)? {
-        if before.fingerprint != fingerprint {
-            return Err(Error::Conflict);
-        }
-        return ConversationId::parse(&before.answer).ok_or_else(|| Error::Internal("a stored answer is unreadable".to_owned()));
+    if let Some(before) = answer(tx, who, &key)? {
+        return Ok(before);
     }
-    let made = work(tx)?;
-    let remembered = request_keys::Remembered { fingerprint, answer: made.to_string() };
+    let answer = work(tx)?;
+    let RequestKey { key, fingerprint } = key;
+    let remembered = request_keys::Remembered { fingerprint, answer: serde_json::to_string(&answer).map_err(unreadable)? };
     request_keys::insert(tx, who.account(), &key, &remembered, at)?;
-    Ok(made)
+    Ok(answer)
+}
+
+/// What was answered under this key before.
+///
+/// # Errors
+/// [`Error::Conflict`]: the key stands for another request.
+pub(crate) fn answer<T: DeserializeOwned>(tx: &mut Tx, who: Principal, key: &RequestKey) -> Result<Option<T>> {
+    let RequestKey { key, fingerprint } = key;
+    let Some(before) = request_keys::get(tx, who.account(), key)? else { return Ok(None) };
+    if before.fingerprint != *fingerprint {
+        return Err(Error::Conflict);
+    }
+    serde_json::from_str(&before.answer).map(Some).map_err(unreadable)
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    tracing::error!(%error, "an answer that is to be remembered cannot be read or written");
+    Error::Internal("a remembered answer is unreadable".to_owned())
 }
 
 /// SHA-256 over the pieces, each with its length, so that no two rows of pieces are alike.

@@ -76,7 +76,8 @@ pub fn conversations_with_open_turns(tx: &mut Tx) -> Result<Vec<ConversationId>,
 /// # Errors
 /// The database's.
 pub fn start(tx: &mut Tx, id: TurnId, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
-    let sql = "UPDATE turn SET state = 'running', started_at = $2, started_seq = $3 WHERE id = $1";
+    let sql = "UPDATE turn SET state = 'running', started_at = $2, started_seq = $3, ordinal = \
+         (SELECT COALESCE(MAX(o.ordinal), 0) + 1 FROM turn o WHERE o.conversation_id = turn.conversation_id) WHERE id = $1";
     tx.execute(sql, &[id.uuid().into(), at.0.into(), seq.0.into()])?;
     Ok(())
 }
@@ -151,16 +152,19 @@ pub fn running_at(tx: &mut Tx, conversation: ConversationId, seq: Seq) -> Result
     tx.query_one(&sql, &[conversation.uuid().into(), seq.0.into()])?.map(|row| turn(&row)).transpose()
 }
 
-/// The turns that started last, newest first; only those that started before `before`, if given.
+/// The turn and those that started before it, newest first: at least `least` of them if there are as many, and at most
+/// `least + step`. The oldest one changes only every `step` turns.
 ///
 /// # Errors
 /// The database's.
-pub fn latest(tx: &mut Tx, conversation: ConversationId, before: Option<TurnId>, limit: u32) -> Result<Vec<TurnId>, StoreError> {
+pub fn window(tx: &mut Tx, conversation: ConversationId, turn: TurnId, least: u32, step: u32) -> Result<Vec<TurnId>, StoreError> {
+    let row = tx.query_one("SELECT ordinal FROM turn WHERE id = $1", &[turn.uuid().into()])?;
+    let last: i64 = row.map_or(Ok(None), |row| row.get(0))?.unwrap_or(0);
+    let (least, step) = (i64::from(least), i64::from(step.max(1)));
+    let before = (last - least).max(0) / step * step;
     let rows = tx.query(
-        "SELECT id FROM turn WHERE conversation_id = $1 \
-             AND started_seq < COALESCE((SELECT started_seq FROM turn WHERE id = $2), 9223372036854775807) \
-         ORDER BY started_seq DESC LIMIT $3",
-        &[conversation.uuid().into(), before.map(TurnId::uuid).into(), i64::from(limit).into()],
+        "SELECT id FROM turn WHERE conversation_id = $1 AND ordinal > $2 AND ordinal <= $3 ORDER BY ordinal DESC",
+        &[conversation.uuid().into(), before.into(), last.into()],
     )?;
     rows.iter().map(|row| Ok(TurnId::from_uuid(row.get::<Uuid>(0)?))).collect()
 }

@@ -16,18 +16,17 @@ pub(crate) async fn create(
     let conversation = prepare(engine, who, new).await?;
     let append = Append::to(engine, conversation.id, Fence::Open);
     let at = append.at();
-    let id = engine
+    engine
         .inner
         .store
         .write(move |tx| {
             once(tx, who, key, at, |tx| {
                 conversations::insert(tx, &conversation)?;
                 append.event(tx, None, |_| EventKind::ConversationCreated)?;
-                Ok::<_, Error>(conversation.id)
+                conversations::get(tx, conversation.id)?.ok_or(Error::NotFound)
             })
         })
-        .await?;
-    super::get(engine, who, id).await
+        .await
 }
 
 /// The conversation as it will be stored, once everything about it has been checked.

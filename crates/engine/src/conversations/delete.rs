@@ -19,7 +19,9 @@ pub(crate) async fn delete(engine: &Engine, who: Principal, id: ConversationId) 
             conversations::delete(tx, id)?;
             Ok::<_, Error>(())
         });
-        deleted.await
+        deleted.await?;
+        engine.inner.histories.forget(id);
+        Ok(())
     })
     .await
 }

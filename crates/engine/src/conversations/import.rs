@@ -29,7 +29,7 @@ pub(crate) async fn import(
     let conversation = prepare(engine, who, new).await?;
     let append = Append::to(engine, conversation.id, Fence::Open);
     let at = append.at();
-    let id = engine
+    engine
         .inner
         .store
         .write(move |tx| {
@@ -44,11 +44,10 @@ pub(crate) async fn import(
                     }
                     import_turn(tx, &append, &conversation, first, rest)?;
                 }
-                Ok::<_, Error>(conversation.id)
+                conversations::get(tx, conversation.id)?.ok_or(Error::NotFound)
             })
         })
-        .await?;
-    super::get(engine, who, id).await
+        .await
 }
 
 fn import_turn(

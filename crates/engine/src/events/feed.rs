@@ -12,6 +12,8 @@ use crate::{Engine, access};
 
 /// Entries kept for followers who come back. Who is further behind starts afresh.
 const ENTRIES: usize = 16_384;
+/// What is said in them, in bytes, likewise.
+const BYTES: usize = 16 * 1024 * 1024;
 /// Entries handed out at once.
 const BATCH: usize = 256;
 
@@ -29,6 +31,8 @@ pub(super) struct FeedLog {
 struct State {
     base: u64,
     entries: VecDeque<Arc<Entry>>,
+    /// Of all entries.
+    bytes: usize,
 }
 
 impl Default for FeedLog {
@@ -43,9 +47,12 @@ impl FeedLog {
             return;
         }
         let mut state = self.lock();
-        state.entries.push_back(entry());
-        if state.entries.len() > ENTRIES {
-            state.entries.pop_front();
+        let entry = entry();
+        state.bytes += entry.size();
+        state.entries.push_back(entry);
+        while state.entries.len() > ENTRIES || (state.bytes > BYTES && state.entries.len() > 1) {
+            let Some(oldest) = state.entries.pop_front() else { break };
+            state.bytes -= oldest.size();
             state.base += 1;
         }
         self.length.send_replace(state.base + state.entries.len() as u64);

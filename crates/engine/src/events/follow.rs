@@ -39,7 +39,7 @@ pub struct Opened {
     pub cursor: Cursor,
     /// The part that was being written when the follower attached, with its text so far.
     pub open: Option<OpenPart>,
-    /// The turn that was running when the follower attached.
+    /// The turn that was running when the follower attached. Not for one that resumes: it has seen it, or is about to.
     pub running: Option<RunningTurn>,
     pub follow: Follow,
     /// The end of the log when the follower attached.
@@ -71,10 +71,14 @@ pub(crate) async fn follow(engine: &Engine, who: Principal, id: ConversationId, 
         .store
         .read(move |tx| {
             let conversation = access::conversation(tx, who, id)?;
-            if let From::Cursor(cursor) = from {
-                check(tx, id, cursor, &probe)?;
-            }
-            Ok::<_, Error>((conversation, running_turn(tx, id, as_of)?))
+            let running = match from {
+                From::Now => running_turn(tx, id, as_of)?,
+                From::Cursor(cursor) => {
+                    check(tx, id, cursor, &probe)?;
+                    None
+                }
+            };
+            Ok::<_, Error>((conversation, running))
         })
         .await?;
     let cursor = match from {

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use domain::{ConversationId, Cursor, Delta, Event, EventKind, MessageId, PartId, PartKind, Place, Seq, Timestamp, TurnId};
+use domain::{
+    ConversationId, Cursor, Delta, Event, EventKind, MessageId, PartBody, PartId, PartKind, Place, Seq, Timestamp, TurnId,
+};
 use tokio::sync::watch;
 
 /// Encodings that an entry can remember: one for each face that streams.
@@ -15,6 +17,9 @@ pub const SLOTS: usize = 4;
 
 /// Entries that one conversation keeps for its followers. Who is further behind reads from the store.
 const ENTRIES: usize = 8192;
+/// What is said in them, in bytes: a few results of tools may be as large as all words of a long talk. With the encodings for
+/// each face it may be four times as much in memory.
+const BYTES: usize = 8 * 1024 * 1024;
 
 /// One thing that happened, with the position that a follower has reached once it has seen it.
 #[derive(Debug)]
@@ -50,6 +55,33 @@ impl Entry {
         match &self.what {
             What::Fact(event) => event.turn,
             What::Delta(delta) => Some(delta.turn),
+        }
+    }
+
+    /// Bytes of what it says, about.
+    pub(crate) fn size(&self) -> usize {
+        let part = match &self.what {
+            What::Delta(delta) => return delta.text.len(),
+            What::Fact(event) => match &event.kind {
+                EventKind::MessageAdded { part, .. }
+                | EventKind::PartCompleted { part }
+                | EventKind::ToolCalled { part }
+                | EventKind::ToolReturned { part } => part,
+                EventKind::ConversationCreated
+                | EventKind::ConversationRenamed { .. }
+                | EventKind::ConversationChanged
+                | EventKind::ConversationDeleted
+                | EventKind::TurnStarted { .. }
+                | EventKind::TurnResumed
+                | EventKind::StatusNoted { .. }
+                | EventKind::TurnFinished { .. } => return 0,
+            },
+        };
+        match &part.body {
+            PartBody::Text { text } | PartBody::Reasoning { text, .. } => text.len(),
+            PartBody::ToolCall(call) => call.input.values().map(size_of_json).sum(),
+            PartBody::ToolResult(result) => result.output.len(),
+            PartBody::Opaque(verbatim) => size_of_json(&verbatim.block),
         }
     }
 
@@ -97,6 +129,8 @@ struct State {
     /// The number of the first entry still kept.
     base: u64,
     entries: VecDeque<Arc<Entry>>,
+    /// Of all entries.
+    bytes: usize,
     open: Option<OpenPart>,
     /// Bytes of the open part that are in the store.
     flushed: usize,
@@ -254,9 +288,11 @@ impl Live {
     }
 
     fn push(&self, state: &mut State, entry: Arc<Entry>) {
+        state.bytes += entry.size();
         state.entries.push_back(entry);
-        if state.entries.len() > ENTRIES {
-            state.entries.pop_front();
+        while state.entries.len() > ENTRIES || (state.bytes > BYTES && state.entries.len() > 1) {
+            let Some(oldest) = state.entries.pop_front() else { break };
+            state.bytes -= oldest.size();
             state.base += 1;
         }
         let length = state.base + state.entries.len() as u64;
@@ -291,6 +327,15 @@ impl OpenPart {
             at: self.at,
             text: String::new(),
         }
+    }
+}
+
+fn size_of_json(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => 8,
+        serde_json::Value::String(text) => text.len(),
+        serde_json::Value::Array(items) => items.iter().map(size_of_json).sum(),
+        serde_json::Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size_of_json(value)).sum(),
     }
 }
 

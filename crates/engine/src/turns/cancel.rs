@@ -7,12 +7,30 @@ use store::{Tx, turns};
 use super::claim::start;
 use super::{resume, runner};
 use crate::events::Append;
+use crate::request_key::{self, RequestKey};
 use crate::{Engine, Error, Result, access};
 
 /// Between the claim of a turn and its registration lies an instant in which it cannot be told to stop.
 const CLAIM_GAP: Duration = Duration::from_millis(2);
 
-pub(crate) async fn cancel(engine: &Engine, who: Principal, id: ConversationId, turn: Option<TurnId>) -> Result<bool> {
+pub(crate) async fn cancel(
+    engine: &Engine,
+    who: Principal,
+    id: ConversationId,
+    turn: Option<TurnId>,
+    key: Option<RequestKey>,
+) -> Result<bool> {
+    let Some(key) = key else { return cancel_now(engine, who, id, turn).await };
+    let (store, at, asked) = (&engine.inner.store, engine.inner.clock.now(), key.clone());
+    if let Some(answered) = store.read(move |tx| request_key::answer(tx, who, &asked)).await? {
+        return Ok(answered);
+    }
+    let cancelled = cancel_now(engine, who, id, turn).await?;
+    // The end of the turn is stored with the turn; of two such requests at once, the answer of the first one is kept.
+    store.write(move |tx| request_key::once(tx, who, Some(key), at, |_| Ok(cancelled))).await
+}
+
+async fn cancel_now(engine: &Engine, who: Principal, id: ConversationId, turn: Option<TurnId>) -> Result<bool> {
     let open = engine
         .inner
         .store

@@ -13,8 +13,11 @@ use super::history::Said;
 use super::run::Run;
 use crate::{Error, Result};
 
-/// Turns of history that a request looks back at.
-const MAX_TURNS: u32 = 200;
+/// Turns of history that a request looks back at, at least. Each costs its share of every later request.
+const TURNS: u32 = 80;
+/// The oldest turn moves on by so many at once: until then a request begins like the one before it, and a provider that
+/// caches what it has read need not read it again.
+const TURNS_STEP: u32 = 40;
 /// Bytes of text that make about one token. Low, so that the estimate is rather too high.
 const BYTES_PER_TOKEN: u64 = 3;
 /// Share of the window that the prompt may fill; the answer needs the rest.
@@ -52,8 +55,7 @@ fn latest(
     turn: TurnId,
     mut known: HashMap<TurnId, Said>,
 ) -> Result<Vec<(TurnId, Said)>, StoreError> {
-    let mut ids = turns::latest(tx, conversation.id, Some(turn), MAX_TURNS)?;
-    ids.insert(0, turn);
+    let ids = turns::window(tx, conversation.id, turn, TURNS, TURNS_STEP)?;
     let unknown: Vec<TurnId> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
     let mut read: HashMap<TurnId, Vec<Message>> = HashMap::new();
     for message in messages::of_turns(tx, &unknown)? {
@@ -109,6 +111,9 @@ fn is_only_thought(parts: &[PartBody]) -> bool {
 
 /// Leaves out calls without results and results without calls, which no provider would take.
 fn pair_calls(prompt: &mut [PromptMessage]) {
+    if prompt.iter().flat_map(|message| &message.parts).all(|part| call(part).is_none() && result(part).is_none()) {
+        return;
+    }
     for index in 0..prompt.len() {
         let calls: HashSet<String> = prompt[index].parts.iter().filter_map(call).map(|call| call.id.clone()).collect();
         let next: HashSet<String> = prompt

@@ -2,7 +2,7 @@
 
 use axum::extract::ws::Utf8Bytes;
 use domain::{ConversationId, Mode, Principal, TurnId};
-use engine::{Engine, Error, Follow, From as Begin, Opened, Post, Row, TitleRule, WhenBusy};
+use engine::{Engine, Error, Follow, From as Begin, Opened, Post, RequestKey, Row, TitleRule, WhenBusy};
 
 use super::outgoing;
 use super::wire::Frame;
@@ -239,7 +239,7 @@ async fn chat(engine: &Engine, who: Principal, chat: ConversationId, message: Ch
 }
 
 async fn cancel(engine: &Engine, who: Principal, chat: ConversationId, turn_id: Option<String>) -> Result<Done, Refused> {
-    if cancelled(engine, who, chat, turn_id.as_deref()).await? {
+    if cancelled(engine, who, chat, turn_id.as_deref(), None).await? {
         return Ok(Done::default());
     }
     Err(Refused::because("nothing_to_cancel", "Nothing to cancel"))
@@ -251,10 +251,11 @@ pub(super) async fn cancelled(
     who: Principal,
     chat: ConversationId,
     turn_id: Option<&str>,
+    key: Option<RequestKey>,
 ) -> engine::Result<bool> {
     match turn_id.map(TurnId::parse) {
-        None => engine.cancel(who, chat, None).await,
-        Some(Some(turn)) => engine.cancel(who, chat, Some(turn)).await,
+        None => engine.cancel(who, chat, None, key).await,
+        Some(Some(turn)) => engine.cancel(who, chat, Some(turn), key).await,
         Some(None) => engine.conversation(who, chat).await.map(|_| false),
     }
 }

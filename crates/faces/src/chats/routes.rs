@@ -131,10 +131,10 @@ async fn cancel(
     headers: HeaderMap,
     request: Request,
 ) -> Answer<Json<Value>> {
-    idempotency::header(&headers)?;
-    let object = read_optional(request).await?.object;
-    let turn_id = object.opt_string("turnId")?;
-    let cancelled = incoming::cancelled(&app.engine, caller.principal(), id, turn_id).await?;
+    let body = read_optional(request).await?;
+    let key = idempotency::request_key(&headers, &format!("POST /api/chats/{id}/cancel"), &body.bytes)?;
+    let turn_id = body.object.opt_string("turnId")?;
+    let cancelled = incoming::cancelled(&app.engine, caller.principal(), id, turn_id, key).await?;
     Ok(Json(json!({"cancelled": cancelled})))
 }
 

@@ -138,8 +138,10 @@ async fn events(State(app): State<App>, caller: Caller, uri: Uri, headers: Heade
 
 /// `POST /api/sessions/:id/cancel`.
 async fn cancel(State(app): State<App>, caller: Caller, Id(id): Id, request: Request) -> Answer<wire::Cancelled> {
-    let body = json::read_optional(request).await?.object;
-    let turn = match body.opt_string("turnId")? {
+    let headers = request.headers().clone();
+    let body = json::read_optional(request).await?;
+    let key = idempotency::request_key(&headers, &format!("POST /api/sessions/{id}/cancel"), &body.bytes)?;
+    let turn = match body.object.opt_string("turnId")? {
         None => None,
         Some(text) => match TurnId::parse(text) {
             Some(turn) => Some(turn),
@@ -150,7 +152,7 @@ async fn cancel(State(app): State<App>, caller: Caller, Id(id): Id, request: Req
             }
         },
     };
-    let cancelled = app.engine.cancel(caller.principal(), id, turn).await?;
+    let cancelled = app.engine.cancel(caller.principal(), id, turn, key).await?;
     Ok(Json(wire::Cancelled { cancelled }))
 }
 

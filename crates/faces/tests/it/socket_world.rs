@@ -96,7 +96,10 @@ impl World {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        // A fixed buffer: the system would let it grow until a whole answer fits in, and nobody ever waits for this client.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(RECEIVE_BUFFER).unwrap();
+        let stream = socket.connect(self.address).await.unwrap();
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         match client_async_with_config(request, stream, Some(config)).await {
             Ok((socket, _)) => Ok(Client { socket }),
@@ -105,6 +108,8 @@ impl World {
         }
     }
 }
+
+const RECEIVE_BUFFER: u32 = 256 * 1024;
 
 pub struct Client {
     pub socket: WebSocketStream<TcpStream>,

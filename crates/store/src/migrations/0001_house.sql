@@ -75,8 +75,9 @@ CREATE TABLE turn (
     reply_id        uuid   NOT NULL,
     created_at      bigint NOT NULL,
     started_at      bigint,
-    -- The event with which it started; the order of turns in the prompt.
+    -- The event with which it started, and the how-manieth it was to start in its conversation.
     started_seq     bigint,
+    ordinal         bigint,
     steps           bigint NOT NULL,
     input_tokens    bigint NOT NULL,
     output_tokens   bigint NOT NULL,
@@ -90,6 +91,7 @@ CREATE TABLE turn (
 );
 CREATE INDEX turn_open ON turn (conversation_id, position) WHERE state <> 'finished';
 CREATE INDEX turn_by_start ON turn (conversation_id, started_seq);
+CREATE INDEX turn_by_ordinal ON turn (conversation_id, ordinal);
 
 -- Pieces of parts that are still being written. No key: rows are only ever appended, read after a crash, and swept.
 CREATE TABLE delta (

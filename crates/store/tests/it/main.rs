@@ -1,5 +1,7 @@
 //! The store, on every database it has: each test is a function over an open store, run on all of them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod log;
 mod paging;
 mod transactions;

@@ -2,7 +2,7 @@ use domain::{AccountId, Author, ConversationId, Event, EventKind, Place, Seq, Ti
 use store::conversations::Page as List;
 use store::events::{self, Fence};
 use store::messages::Page;
-use store::{Store, conversations, messages, search};
+use store::{Store, conversations, messages, search, turns};
 
 use crate::{conversation, message, new_conversation, on_every_database, read, text, write};
 
@@ -93,5 +93,45 @@ fn a_client_id_is_used_once() {
         assert!(matches!(again, Err(store::StoreError::Duplicate)), "{again:?}");
         let found = read(&store, move |tx| messages::by_client_id(tx, id, AccountId::OWNER, "m-1")).await;
         assert_eq!(found.map(|(_, print)| print), Some("print".to_owned()));
+    });
+}
+
+#[test]
+fn the_window_of_turns_moves_in_steps() {
+    on_every_database(async |store| {
+        let id = new_conversation(&store, "t").await;
+        let mut started = Vec::new();
+        for n in 0..30 {
+            let turn = domain::Turn {
+                id: TurnId::new(),
+                conversation: id,
+                state: domain::TurnState::Queued,
+                mode: domain::Mode::Ask,
+                workdir: None,
+                reply: domain::MessageId::new(),
+                created_at: Timestamp(n),
+                started_at: None,
+                steps: 0,
+                usage: domain::Usage::default(),
+            };
+            started.insert(0, turn.id);
+            write(&store, move |tx| {
+                turns::insert(tx, &turn, turns::Position::Last)?;
+                turns::start(tx, turn.id, Seq(n + 1), Timestamp(n))?;
+                turns::finish(tx, turn.id, Seq(n + 1), &domain::Outcome::Completed)
+            })
+            .await;
+        }
+        for newest in [0, 1, 5, 9, 10, 20, 29] {
+            let (turn, expected) = (started[newest], &started[newest..]);
+            let window = read(&store, move |tx| turns::window(tx, id, turn, 10, 10)).await;
+            assert_eq!(window, expected[..window.len()], "newest {newest}");
+            assert!(window.len() >= 10.min(30 - newest) && window.len() < 20, "newest {newest}: {} turns", window.len());
+        }
+        let oldest = async |newest: usize| {
+            let turn = started[newest];
+            read(&store, move |tx| turns::window(tx, id, turn, 10, 10)).await.last().copied()
+        };
+        assert_eq!(oldest(1).await, oldest(5).await, "the oldest one stays for a while");
     });
 }
