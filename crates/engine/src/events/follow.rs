@@ -20,6 +20,8 @@ use crate::{Engine, Error, Result, access};
 
 /// Events read from the store at once.
 const REPLAY_PAGE: u32 = 256;
+/// Bytes of a text that a follower is given in one piece, if it has missed much of it.
+const PIECE: usize = 64 * 1024;
 /// Entries handed out at once.
 const BATCH: usize = 256;
 
@@ -206,22 +208,24 @@ impl Replay {
         self.entries.push_back(Entry::new(self.at, What::Fact(event)));
     }
 
-    /// The rest of a part, if there is a rest.
+    /// The rest of a part, if there is a rest: in pieces, so that a slow reader can be told from a stalled one.
     fn missing(&mut self, conversation: ConversationId, part: &OpenPart) {
-        let Some(text) = part.text.get(self.at.offset..).filter(|text| !text.is_empty()) else { return };
-        let delta = Delta {
-            conversation,
-            turn: part.turn,
-            message: part.message,
-            part: part.part,
-            ordinal: part.ordinal,
-            kind: part.kind,
-            place: part.place,
-            offset: self.at.offset,
-            text: text.into(),
-        };
-        self.at.offset = part.text.len();
-        self.entries.push_back(Entry::new(self.at, What::Delta(delta)));
+        while let Some(rest) = part.text.get(self.at.offset..).filter(|rest| !rest.is_empty()) {
+            let text = &rest[..rest.floor_char_boundary(PIECE)];
+            let delta = Delta {
+                conversation,
+                turn: part.turn,
+                message: part.message,
+                part: part.part,
+                ordinal: part.ordinal,
+                kind: part.kind,
+                place: part.place,
+                offset: self.at.offset,
+                text: text.into(),
+            };
+            self.at.offset += text.len();
+            self.entries.push_back(Entry::new(self.at, What::Delta(delta)));
+        }
     }
 }
 

@@ -327,3 +327,57 @@ async fn odd_targets_get_an_answer_and_do_no_harm() {
     }
     client.send(Request::get(&format!("/api/chats/{chat}"))).await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_queries_get_an_answer_and_do_no_harm() {
+    let (server, chat, session) = with_conversations().await;
+    let client = server.client();
+    let long = "9".repeat(4000);
+    let odd = [
+        "",
+        "0",
+        "-1",
+        "+5",
+        "1e3",
+        "0x10",
+        "1.5",
+        "99999999999999999999",
+        "x",
+        "%00",
+        "%",
+        "%zz",
+        "%ff",
+        "%F0%9F%A6%86",
+        "１",
+        " 5 ",
+        "1&limit=2",
+        "null",
+        "true",
+        "[]",
+        "..",
+        "'%20OR%201=1--",
+        "\"",
+        "*",
+        "a%20AND%20(",
+        long.as_str(),
+    ];
+    for route in ROUTES.iter().filter(|route| !route.is_unsafe()) {
+        for name in ["limit", "before", "since", "q", "format", "include", "session", "status", "limit%00"] {
+            for value in odd {
+                let path = route.target(&chat, &session);
+                let glue = if path.contains('?') { '&' } else { '?' };
+                let target = format!("{path}{glue}{name}={}", value.replace(' ', "%20").replace('"', "%22"));
+                let began = Instant::now();
+                let (head, _) = client.open(Request::get(&target)).await;
+                assert!(head.status < 500, "{target}: {}", head.status);
+                assert!(began.elapsed() < SLOWEST, "{target}: {:?}", began.elapsed());
+            }
+        }
+    }
+    for (path, limit) in [("/api/chats", 500), ("/api/sessions", 500), (&format!("/api/chats/{chat}/messages"), 1000)] {
+        for (value, status) in [(1, 200), (limit, 200), (0, 422), (limit + 1, 422)] {
+            let answer = client.send(Request::get(&format!("{path}?limit={value}"))).await;
+            assert_eq!(answer.status(), status, "{path}?limit={value}");
+        }
+    }
+}

@@ -23,7 +23,7 @@ async fn cancelling_a_waiting_turn_leaves_the_running_one_alone() {
     let before = theatre.engine.follow(OWNER, id, From::Now).await.expect("a follower");
 
     let waiting = theatre.post(id, "two", WhenBusy::Queue).await;
-    assert!(theatre.engine.cancel(OWNER, id, Some(waiting.turn)).await.expect("a cancel"));
+    assert!(theatre.engine.cancel(OWNER, id, Some(waiting.turn), None).await.expect("a cancel"));
     let halfway = theatre.engine.follow(OWNER, id, From::Now).await.expect("a follower");
     assert_eq!(halfway.open.as_ref().map(|open| open.text.as_str()), Some("before the cancel, "));
     assert_eq!(halfway.running.as_ref().map(|running| running.turn.id), Some(first.turn));
@@ -61,7 +61,7 @@ async fn positions_within_the_end_of_a_waiting_turn_are_good() {
     asked.text("so far");
     watcher.until(|seen| !seen.texts.is_empty()).await;
     let waiting = theatre.post(id, "two", WhenBusy::Queue).await;
-    assert!(theatre.engine.cancel(OWNER, id, Some(waiting.turn)).await.expect("a cancel"));
+    assert!(theatre.engine.cancel(OWNER, id, Some(waiting.turn), None).await.expect("a cancel"));
     let started = theatre.log(id).await.into_iter().find(|fact| {
         fact.turn == Some(waiting.turn) && matches!(fact.kind, EventKind::TurnStarted { .. })
     });
@@ -128,7 +128,7 @@ async fn an_interrupt_is_never_lost() {
             break;
         }
         assert_eq!(theatre.outcome(id, second.turn).await, Outcome::Completed, "round {round}");
-        let _ = theatre.engine.cancel(OWNER, id, Some(first.turn)).await.expect("a cancel");
+        let _ = theatre.engine.cancel(OWNER, id, Some(first.turn), None).await.expect("a cancel");
         theatre.settle(id).await;
     }
 }
@@ -180,7 +180,7 @@ async fn a_cancel_never_hits_the_next_turn() {
         tokio::time::sleep(Duration::from_micros(round % 30 * 20)).await;
         let log = theatre.log(id).await;
         let first_runs = !log.iter().any(|f| f.turn == Some(first.turn) && matches!(f.kind, EventKind::TurnFinished { .. }));
-        let cancelled = theatre.engine.cancel(OWNER, id, None).await.expect("a cancel");
+        let cancelled = theatre.engine.cancel(OWNER, id, None, None).await.expect("a cancel");
         theatre.settle(id).await;
         let first_outcome = theatre.outcome(id, first.turn).await;
         let second_outcome = theatre.outcome(id, second.turn).await;
@@ -270,7 +270,7 @@ async fn a_call_has_one_result_whatever_ends_first() {
             }
         });
         tokio::time::sleep(Duration::from_micros(round % 40 * 50)).await;
-        let cancelled = theatre.engine.cancel(OWNER, id, Some(posted.turn)).await.expect("a cancel");
+        let cancelled = theatre.engine.cancel(OWNER, id, Some(posted.turn), None).await.expect("a cancel");
         opening.await.expect("no panic");
         if let Some(asked) = theatre.asked_within(Duration::from_millis(5)).await {
             asked.text("so");
@@ -304,6 +304,52 @@ async fn a_break_without_a_word_is_no_failure() {
     asked.text("yes");
     asked.finish();
     assert_eq!(theatre.outcome(id, posted.turn).await, Outcome::Completed);
+}
+
+/// Who is further behind than the live log goes back reads from the store, in the middle of a text and over its end.
+#[tokio::test]
+async fn a_follower_that_falls_behind_misses_nothing() {
+    let directory = tempdir().expect("a directory");
+    let mut theatre = Theatre::open(directory.path()).await;
+    // By the number of pieces, and by their size.
+    for (count, bytes) in [(9000, 1), (300, 60_000)] {
+        let id = theatre.conversation().await;
+        let posted = theatre.post(id, "one", WhenBusy::Queue).await;
+        let asked = theatre.asked().await;
+        let watcher = Watcher::follow(&theatre, id).await;
+        let mut follow = theatre.engine.follow(OWNER, id, From::Now).await.expect("a follower").follow;
+        asked.text("begin ");
+        let mut seen = Seen::default();
+        while seen.texts.is_empty() {
+            seen.take(&follow.next().await.expect("a log").expect("no end"));
+        }
+        for part in 0..3 {
+            for piece in 0..count {
+                asked.text(&format!("{part}.{piece}{} ", "x".repeat(bytes)));
+                if piece % 500 == 0 {
+                    let posted = theatre.post(id, "by the way", WhenBusy::Steer).await;
+                    assert_eq!(posted.queued, 0);
+                }
+            }
+            asked.say(ModelEvent::TextDone);
+            watcher.until(|seen| seen.texts.iter().any(|(_, text)| text.contains(&format!("{part}.{}x", count - 1)))).await;
+            if part == 1 {
+                // It comes to once in the middle.
+                seen.take(&follow.next().await.expect("a log").expect("no end"));
+            }
+        }
+        asked.finish();
+        theatre.settle(id).await;
+        assert_eq!(theatre.outcome(id, posted.turn).await, Outcome::Completed);
+        let log = theatre.log(id).await;
+        while seen.facts.last() != log.last() {
+            seen.take(&follow.next().await.expect("a log").expect("no end"));
+        }
+        watcher.until(|seen| seen.facts.last() == log.last()).await;
+        let stored = stored_parts(&log);
+        assert!(stored == watcher.stop().texts, "a follower that keeps up");
+        assert!(stored == seen.texts, "a follower that falls behind");
+    }
 }
 
 /// A model may go on to speak behind a call. The call is run all the same, and its result is shown to the model.
@@ -408,7 +454,7 @@ async fn a_cancel_holds_through_a_stop() {
         let silent = theatre.asked().await;
         let cancel = async {
             tokio::time::sleep(Duration::from_micros(round % 8 * 30)).await;
-            tokio::time::timeout(Duration::from_secs(5), theatre.engine.cancel(OWNER, id, Some(posted.turn))).await
+            tokio::time::timeout(Duration::from_secs(5), theatre.engine.cancel(OWNER, id, Some(posted.turn), None)).await
         };
         let (cancelled, ()) = tokio::join!(cancel, theatre.engine.drain(0));
         let cancelled = cancelled.expect("a cancel ends").expect("a cancel");

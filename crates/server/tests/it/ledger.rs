@@ -200,11 +200,20 @@ struct Shared {
 impl Reader {
     /// Follows one conversation; with [`Face::Everything`], all of them.
     pub fn start(api: Api, face: Face, conversation: &str, name: String) -> Self {
+        Self::begin(api, face, conversation, name, None)
+    }
+
+    /// Begins behind this position.
+    pub fn from(api: Api, face: Face, conversation: &str, name: String, position: String) -> Self {
+        Self::begin(api, face, conversation, name, Some(position))
+    }
+
+    fn begin(api: Api, face: Face, conversation: &str, name: String, position: Option<String>) -> Self {
         let shared = Arc::new(Shared::default());
         let task = match face {
-            Face::Session => tokio::spawn(read_events(api, Some(conversation.to_owned()), Arc::clone(&shared))),
-            Face::Everything => tokio::spawn(read_events(api, None, Arc::clone(&shared))),
-            Face::Socket => tokio::spawn(read_socket(api, conversation.to_owned(), Arc::clone(&shared))),
+            Face::Session => tokio::spawn(read_events(api, Some(conversation.to_owned()), position, Arc::clone(&shared))),
+            Face::Everything => tokio::spawn(read_events(api, None, position, Arc::clone(&shared))),
+            Face::Socket => tokio::spawn(read_socket(api, conversation.to_owned(), position, Arc::clone(&shared))),
         };
         Self { name, face, shared, task }
     }
@@ -298,7 +307,10 @@ impl Events {
 
     /// The error is status and body of an answer that is no stream.
     pub async fn send(api: Api, request: Request) -> Result<Result<Self, (u16, Value)>, Broken> {
-        let mut stream = api.connect().await?;
+        Self::send_on(api, api.connect().await?, request).await
+    }
+
+    pub async fn send_on(api: Api, mut stream: TcpStream, request: Request) -> Result<Result<Self, (u16, Value)>, Broken> {
         stream.write_all(&request.encode(&api.address.to_string())).await.map_err(|_| Broken)?;
         let mut ahead = Vec::new();
         let reading = async {
@@ -335,6 +347,11 @@ impl Events {
         }
     }
 
+    /// Whether the server has ended it, rather than just gone away.
+    pub const fn has_ended_well(&self) -> bool {
+        self.chunks.ended
+    }
+
     fn take(&mut self, bytes: &[u8]) {
         self.chunks.push(bytes, &mut self.text);
         let mut taken = 0;
@@ -366,12 +383,11 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Before a reader that was cut off comes back.
 const PAUSE: Duration = Duration::from_millis(5);
 
-async fn read_events(api: Api, conversation: Option<String>, shared: Arc<Shared>) {
+async fn read_events(api: Api, conversation: Option<String>, mut position: Option<String>, shared: Arc<Shared>) {
     let target = match &conversation {
         Some(conversation) => format!("/api/sessions/{}/events", dashed(conversation)),
         None => "/api/events".to_owned(),
     };
-    let mut position: Option<String> = None;
     let mut listeners: HashMap<String, Listener> = HashMap::new();
     loop {
         if let Ok(mut events) = Events::open(api, &target, position.as_deref()).await {
@@ -545,8 +561,7 @@ pub async fn open_socket_on(api: Api, connection: TcpStream) -> Result<Stream, B
     Ok(stream)
 }
 
-async fn read_socket(api: Api, conversation: String, shared: Arc<Shared>) {
-    let mut position: Option<String> = None;
+async fn read_socket(api: Api, conversation: String, mut position: Option<String>, shared: Arc<Shared>) {
     loop {
         // Whatever ends it, it comes back.
         let _ = read_one_socket(api, &conversation, &mut position, &shared).await;

@@ -104,21 +104,12 @@ async fn pass(mut client: TcpStream, target: SocketAddr, fault: Fault) -> Outcom
     let (mut up, mut down) = (0, 0);
     let (mut from_client, mut from_server) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
     loop {
-        let cut = match fault {
-            Fault::Cut { after, end } if down >= after && up > 0 => Some(Some(end)),
-            Fault::CutRequest { after, end } if up >= after => Some(Some(end)),
-            Fault::HalfOpen { after } if down >= after => Some(None),
-            _ => None,
-        };
-        match cut {
-            // What the server says first is waited for: the request has been served by then.
-            Some(Some(end)) if !matches!(fault, Fault::Cut { after: 0, .. }) || down > 0 || has_answered(&server).await => {
-                if end == End::Rst {
-                    let _ = (reset(&client), reset(&server));
-                }
-                return Outcome::Broken;
+        match fault {
+            // What would be the first byte of the answer is waited for: the request has been served by then.
+            Fault::Cut { after: 1.., end } | Fault::CutRequest { end, .. } if is_due(fault, up, down) => {
+                return cut(&client, &server, end);
             }
-            Some(None) => {
+            Fault::HalfOpen { after } if down >= after => {
                 tokio::time::sleep(SILENCE).await;
                 return Outcome::Broken;
             }
@@ -141,8 +132,11 @@ async fn pass(mut client: TcpStream, target: SocketAddr, fault: Fault) -> Outcom
                     return Outcome::Ended;
                 }
             }
-            read = server.read(&mut from_server[..most]), if !matches!(fault, Fault::Cut { after: 0, .. }) => {
+            read = server.read(&mut from_server[..most]) => {
                 let Ok(read @ 1..) = read else { return Outcome::Ended };
+                if let Fault::Cut { after: 0, end } = fault {
+                    return cut(&client, &server, end);
+                }
                 down += read;
                 match fault {
                     Fault::Delay(time) => tokio::time::sleep(time).await,
@@ -157,10 +151,20 @@ async fn pass(mut client: TcpStream, target: SocketAddr, fault: Fault) -> Outcom
     }
 }
 
-/// Waits for the answer to a request that is whole; a request that is not gets none within this time.
-async fn has_answered(server: &TcpStream) -> bool {
-    let answered = tokio::time::timeout(Duration::from_millis(20), server.readable()).await;
-    matches!(answered, Ok(Ok(())))
+const fn is_due(fault: Fault, up: usize, down: usize) -> bool {
+    match fault {
+        Fault::Cut { after, .. } => down >= after,
+        Fault::CutRequest { after, .. } => up >= after,
+        Fault::None | Fault::HalfOpen { .. } | Fault::Delay(_) | Fault::Drip { .. } => false,
+    }
+}
+
+/// Both sides are closed when they are dropped.
+fn cut(client: &TcpStream, server: &TcpStream, end: End) -> Outcome {
+    if end == End::Rst {
+        let _ = (reset(client), reset(server));
+    }
+    Outcome::Broken
 }
 
 /// The next close of the socket is a reset.

@@ -34,6 +34,8 @@ pub struct Tale {
     pub pace_us: u64,
     /// Before the first piece of each step.
     pub silence_ms: u64,
+    /// It is silent only when the step is asked for the first time.
+    pub silent_once: bool,
     /// The step in which it falls silent for ever, after its text.
     pub hang: Option<usize>,
     /// Each tool call searches through everything there is.
@@ -52,6 +54,7 @@ impl Default for Tale {
             bytes: 20,
             pace_us: 1000,
             silence_ms: 0,
+            silent_once: false,
             hang: None,
             search: false,
             stamped: false,
@@ -62,11 +65,12 @@ impl Default for Tale {
 impl Tale {
     /// A message that asks for the story. No two stories have the same `id`, so no two messages are alike.
     pub fn message(&self) -> String {
-        let Self { id, rounds, calls, pieces, bytes, pace_us, silence_ms, hang, search, stamped } = self;
+        let Self { id, rounds, calls, pieces, bytes, pace_us, silence_ms, silent_once, hang, search, stamped } = self;
         let hang = hang.map_or(String::new(), |step| format!(" hang={step}"));
         format!(
             "Tell me! [[id={id} rounds={rounds} calls={calls} pieces={pieces} bytes={bytes} pace={pace_us} silence={silence_ms} \
-             search={} stamped={}{hang}]]",
+             once={} search={} stamped={}{hang}]]",
+            u8::from(*silent_once),
             u8::from(*search),
             u8::from(*stamped),
         )
@@ -86,6 +90,7 @@ impl Tale {
                 "bytes" => tale.bytes = count,
                 "pace" => tale.pace_us = number,
                 "silence" => tale.silence_ms = number,
+                "once" => tale.silent_once = number == 1,
                 "hang" => tale.hang = Some(count),
                 "search" => tale.search = number == 1,
                 "stamped" => tale.stamped = number == 1,
@@ -205,9 +210,15 @@ async fn serve(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         };
         let about = format!("story {} step {step}: ", tale.id);
         lock(&state.complaints).extend(complaints.into_iter().map(|complaint| about.clone() + &complaint));
-        *lock(&state.asked).entry((tale.id, step)).or_default() += 1;
-        let answering = Answer { stream: &mut stream, began: state.began }.tell(&tale, step);
-        answering.await?;
+        let times = {
+            let mut asked = lock(&state.asked);
+            let times = asked.entry((tale.id, step)).or_default();
+            *times += 1;
+            *times
+        };
+        let silence_ms = if tale.silent_once && times > 1 { 0 } else { tale.silence_ms };
+        let tale = Tale { silence_ms, ..tale };
+        Answer { stream: &mut stream, began: state.began }.tell(&tale, step).await?;
     }
     Ok(())
 }
@@ -358,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_story_is_read_from_the_message_that_asks_for_it() {
-        let tale = Tale { id: 7, rounds: 3, calls: 2, hang: Some(1), search: true, stamped: true, ..Tale::default() };
+        let tale = Tale { id: 7, rounds: 3, calls: 2, hang: Some(1), search: true, stamped: true, silent_once: true, ..Tale::default() };
         assert_eq!(Tale::read(&tale.message()), Some(tale));
         assert_eq!(Tale::read("just talk"), None);
     }
