@@ -5,6 +5,7 @@ mod answer;
 mod api;
 mod client;
 mod clock;
+mod fan;
 mod floor;
 mod load;
 mod measures;
@@ -57,6 +58,10 @@ fn run(arguments: Arguments) -> Result<()> {
                 None => Builder::new_multi_thread().enable_all().build()?,
             };
             runtime.block_on(floor::run(upstream))
+        }
+        Command::Fan { upstream } => {
+            process::end_with_parent();
+            Builder::new_multi_thread().enable_all().build()?.block_on(fan::run(upstream))
         }
         Command::Client(options) => one_thread()?.block_on(unless_interrupted(load::run(&options))),
         Command::All(options) => one_thread()?.block_on(unless_interrupted(measures::run(&options))),

@@ -32,6 +32,8 @@ pub enum Command {
         #[arg(long)]
         threads: Option<usize>,
     },
+    /// Hands what a provider says to many, as it is
+    Fan { upstream: SocketAddr },
 }
 
 #[derive(Debug, Default, Args)]

@@ -20,7 +20,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 enum Kind {
     Socket,
     Subscribed,
-    Events,
+    EventsOfOne,
+    EventsOfMany,
 }
 
 /// A connection that is held open.
@@ -34,7 +35,8 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     for (kind, what, goal_kb) in [
         (Kind::Socket, "memory of an idle WebSocket", Some(4.0)),
         (Kind::Subscribed, "memory of an idle WebSocket that follows a conversation of its own", None),
-        (Kind::Events, "memory of an idle SSE stream, each of a conversation of its own", Some(11.0)),
+        (Kind::EventsOfOne, "memory of an idle SSE stream, all of one conversation", Some(11.0)),
+        (Kind::EventsOfMany, "memory of an idle SSE stream, each of a conversation of its own", Some(11.0)),
     ] {
         let mut rounds = Vec::new();
         for _ in 0..bench.or_quick(3, 1) {
@@ -56,7 +58,8 @@ async fn bytes_per_connection(bench: &Bench, kind: Kind) -> Result<f64> {
     let (address, count) = (server.process.address, bench.or_quick(CONNECTIONS, CONNECTIONS / 4));
     let sessions = match kind {
         Kind::Socket => vec![String::new(); BEFORE + count],
-        Kind::Subscribed | Kind::Events => server.api.sessions(BEFORE + count).await?,
+        Kind::EventsOfOne => vec![server.api.session().await?; BEFORE + count],
+        Kind::Subscribed | Kind::EventsOfMany => server.api.sessions(BEFORE + count).await?,
     };
     let (first, rest) = sessions.split_at(BEFORE);
     let mut held = Vec::new();
@@ -79,7 +82,7 @@ async fn open(address: SocketAddr, kind: Kind, sessions: &[String], held: &mut V
                 subscribe(&mut line, &session.replace('-', "")).await?;
                 Held::Socket(Box::new(line))
             }
-            Kind::Events => Held::Events(Box::new(open_events(address, session).await?)),
+            Kind::EventsOfOne | Kind::EventsOfMany => Held::Events(Box::new(open_events(address, session).await?)),
         });
     }
     Ok(())

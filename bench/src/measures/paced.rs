@@ -80,7 +80,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         cpu.push(if turns == AT_ONCE { row.at_most_above(4.0) } else { row });
         if turns == AT_ONCE {
             let row = Row::new(format!("CPU per turn beside its deltas, {turns} turns at once"), "us", &sse.turn);
-            cpu.push(row.beside(&sse.turn, &floor.turn));
+            cpu.push(row);
         }
     }
     latency.extend(first);
@@ -92,9 +92,10 @@ fn counted(turns: usize) -> String {
     format!("{turns} turn{}", if turns == 1 { "" } else { "s" })
 }
 
-/// A delta is late by what it takes beyond the time that it takes when nothing stands between.
+/// A delta is late by what it takes beyond the time that it takes, as a rule, when nothing stands between.
 fn latency_rows(what: &str, direct: &Column, floor: &Column, ours: &Column) -> [Row; 2] {
-    let above = |values: &[f64]| -> Vec<f64> { values.iter().zip(&direct.p50).map(|(value, direct)| value - direct).collect() };
+    let direct = median(&direct.p50);
+    let above = |values: &[f64]| -> Vec<f64> { values.iter().map(|value| value - direct).collect() };
     [("p50", &floor.p50, &ours.p50), ("p99", &floor.p99, &ours.p99)].map(|(quantile, floor, ours)| {
         let (floor, ours) = (above(floor), above(ours));
         Row::new(format!("added latency per delta, {quantile}, {what}"), "us", &ours).beside(&ours, &floor).at_most_times(1.5)

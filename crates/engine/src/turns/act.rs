@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::claim::begin_message;
 use super::finish::{End, store_result};
+use super::fold::storable;
 use super::run::{Run, broken};
 use crate::{Engine, Error, Result};
 
@@ -90,8 +91,7 @@ fn result(call: ToolCall, answer: Answer, started: Instant) -> ToolResult {
         Answer::Tool(Err(error)) => (format!("Tool execution failed: {error}"), ToolOutcome::Failed, false),
         Answer::Refused(sentence) => (sentence, ToolOutcome::Failed, false),
     };
-    // What tools bring may hold anything; U+0000 cannot be stored everywhere.
-    let output = if output.contains('\0') { output.replace('\0', "\u{FFFD}") } else { output };
+    let output = storable(output);
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     ToolResult { call_id: call.id, name: call.name, output, outcome, truncated, duration_ms }
 }

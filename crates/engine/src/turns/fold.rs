@@ -95,13 +95,16 @@ impl Fold {
 
     pub(super) async fn take(&mut self, run: &Run, event: ModelEvent) -> Result<()> {
         match event {
-            ModelEvent::Text(text) => self.write(run, PartKind::Text, &text).await?,
-            ModelEvent::Reasoning(text) => self.write(run, PartKind::Reasoning, &text).await?,
+            ModelEvent::Text(text) => self.write(run, PartKind::Text, &storable(text)).await?,
+            ModelEvent::Reasoning(text) => self.write(run, PartKind::Reasoning, &storable(text)).await?,
             ModelEvent::TextDone => self.end_open(PartKind::Text, None),
             ModelEvent::ReasoningDone { verbatim } => self.end_thought(run, verbatim),
-            ModelEvent::ToolCall { id, name, input } => self.push(run, PartBody::ToolCall(ToolCall { id, name, input })),
+            ModelEvent::ToolCall { id, name, input } => {
+                let call = ToolCall { id: storable(id), name: storable(name), input };
+                self.push(run, PartBody::ToolCall(call));
+            }
             ModelEvent::Opaque(verbatim) => self.push(run, PartBody::Opaque(verbatim)),
-            ModelEvent::Usage(usage) => self.usage = usage,
+            ModelEvent::Usage(usage) => self.usage = plausible(usage),
             ModelEvent::Finished(stop) => self.stop = Some(stop),
         }
         Ok(())
@@ -182,6 +185,20 @@ impl Fold {
         self.ordinal += 1;
         self.ordinal - 1
     }
+}
+
+/// Tokens that nobody can have used in one request. Sums of more would not fit into the database.
+const MOST_TOKENS: u64 = 1_000_000_000_000;
+
+fn plausible(usage: Usage) -> Usage {
+    let Usage { input, output, cache_read, cache_write } = usage;
+    let [input, output, cache_read, cache_write] = [input, output, cache_read, cache_write].map(|count| count.min(MOST_TOKENS));
+    Usage { input, output, cache_read, cache_write }
+}
+
+/// What models say and tools bring may hold anything; U+0000 cannot be stored everywhere.
+pub(super) fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text }
 }
 
 impl Draft {

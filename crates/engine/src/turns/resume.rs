@@ -3,6 +3,7 @@
 
 use domain::{Author, ConversationId, EventKind, Message, MessageId, PartBody, Place, ToolCall, Turn, TurnId, TurnState};
 use domain::{Effect, Failure, FailureCode, Outcome, PartKind};
+use futures_util::future::join_all;
 use store::events::Fence;
 use store::{Tx, conversations, deltas, messages, turns};
 
@@ -19,16 +20,21 @@ const MAX_RESUMES: i64 = 3;
 pub(crate) async fn resume_all(engine: &Engine) -> Result<()> {
     let store = &engine.inner.store;
     let open = store.read(turns::conversations_with_open_turns).await.map_err(Error::from)?;
-    for conversation in open {
-        let append = Append::to(engine, conversation, Fence::Open);
-        let engine_in = engine.clone();
-        let claimed = store.write(move |tx| resume(tx, &append, engine_in.catalogue(), conversation)).await?;
-        match claimed {
-            Some(claimed) => runner::go_on(engine, claimed),
-            None => runner::wake(engine, conversation),
-        }
-    }
+    // All at once, so that they share their commits: after a crash under load there are many.
+    join_all(open.into_iter().map(|conversation| resume_one(engine, conversation))).await;
     store.write(deltas::sweep).await.map_err(Error::from)
+}
+
+/// One conversation that cannot be taken up must not keep all others down.
+async fn resume_one(engine: &Engine, conversation: ConversationId) {
+    let append = Append::to(engine, conversation, Fence::Open);
+    let engine_in = engine.clone();
+    let resuming = engine.inner.store.write(move |tx| resume(tx, &append, engine_in.catalogue(), conversation));
+    match resuming.await {
+        Ok(Some(claimed)) => runner::go_on(engine, claimed),
+        Ok(None) => runner::wake(engine, conversation),
+        Err(error) => tracing::error!(%conversation, %error, "a turn that was cut off could not be taken up"),
+    }
 }
 
 /// Ends a running turn after a fault of ours.

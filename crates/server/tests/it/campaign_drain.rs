@@ -75,7 +75,8 @@ async fn one_stop(
     let mut followed = Vec::new();
     for number in 0..CONVERSATIONS {
         let conversation = api.conversation().await;
-        let readers = [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("{face:?} {number}")));
+        let readers =
+            [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("{face:?} {number}")));
         for reader in &readers {
             assert!(reader.sees(&conversation, PATIENCE, |seen| !seen.is_empty()).await, "a reader begins");
         }
@@ -107,7 +108,8 @@ async fn one_stop(
     machine.terminate();
     let mut waits = Vec::new();
     for socket in sockets {
-        let said = tokio::time::timeout(Duration::from_secs(5), socket).await.expect("sockets are closed at once").expect("no panic");
+        let said =
+            tokio::time::timeout(Duration::from_secs(5), socket).await.expect("sockets are closed at once").expect("no panic");
         let (code, reason) = said.expect("a socket is told why it is closed");
         assert_eq!(code, 1012, "{reason}");
         let wait: u64 = reason.strip_prefix("retry in ").and_then(|wait| wait.parse().ok()).expect("when to come back");

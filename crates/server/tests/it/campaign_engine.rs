@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::sockets::language_model::{ModelEvent, StopReason};
-use domain::{EventKind, Outcome};
+use domain::{EventKind, Outcome, Usage};
 use engine::{From, WhenBusy};
 use tempfile::tempdir;
 
@@ -62,9 +62,11 @@ async fn positions_within_the_end_of_a_waiting_turn_are_good() {
     watcher.until(|seen| !seen.texts.is_empty()).await;
     let waiting = theatre.post(id, "two", WhenBusy::Queue).await;
     assert!(theatre.engine.cancel(OWNER, id, Some(waiting.turn), None).await.expect("a cancel"));
-    let started = theatre.log(id).await.into_iter().find(|fact| {
-        fact.turn == Some(waiting.turn) && matches!(fact.kind, EventKind::TurnStarted { .. })
-    });
+    let started = theatre
+        .log(id)
+        .await
+        .into_iter()
+        .find(|fact| fact.turn == Some(waiting.turn) && matches!(fact.kind, EventKind::TurnStarted { .. }));
     let started = started.expect("the turn that never ran has a start");
     let between = domain::Cursor { epoch: started.epoch, seq: started.seq, offset: "so far".len() };
     let opened = theatre.engine.follow(OWNER, id, From::Cursor(between)).await.expect("the position is known");
@@ -386,6 +388,66 @@ async fn a_call_in_the_middle_of_an_answer_is_run() {
     assert_eq!(results(&log), ["a", "b"]);
     watcher.until(|seen| seen.facts.last() == log.last()).await;
     assert_eq!(watcher.stop().texts, stored_parts(&log));
+}
+
+/// Models may say anything. What no database can store becomes a mark, and neither the turn nor anybody else's is harmed.
+#[tokio::test]
+async fn what_cannot_be_stored_harms_nobody() {
+    let directory = tempdir().expect("a directory");
+    let mut theatre = Theatre::open(directory.path()).await;
+    let other = theatre.conversation().await;
+    theatre.post(other, "other", WhenBusy::Queue).await;
+    let others = theatre.asked().await;
+    let id = theatre.conversation().await;
+    let watcher = Watcher::follow(&theatre, id).await;
+    let posted = theatre.post(id, "one", WhenBusy::Queue).await;
+    let asked = theatre.asked().await;
+    asked.say(ModelEvent::Reasoning("h\0m".to_owned()));
+    asked.text("be\0fore");
+    others.text("safe");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    asked.call("a\0", "ga\0te");
+    asked.say(ModelEvent::Finished(StopReason::ToolUse));
+    let asked = theatre.asked().await;
+    asked.text("so");
+    asked.finish();
+    assert_eq!(theatre.outcome(id, posted.turn).await, Outcome::Completed);
+    let log = theatre.log(id).await;
+    assert_eq!(stored_parts(&log).into_iter().map(|(_, text)| text).collect::<Vec<_>>(), ["h\u{fffd}m", "be\u{fffd}fore", "so"]);
+    watcher.until(|seen| seen.facts.last() == log.last()).await;
+    assert_eq!(watcher.stop().texts, stored_parts(&log));
+    // What the other one had said is stored, as it would be found after a crash.
+    let database = rusqlite::Connection::open(directory.path().join("test.db")).expect("the database opens");
+    let text: String =
+        database.query_row("SELECT text FROM delta WHERE text = 'safe'", [], |row| row.get(0)).expect("it is stored");
+    assert_eq!(text, "safe");
+}
+
+/// A provider that counts nonsense makes a turn expensive on paper, and nothing else.
+#[tokio::test]
+async fn an_absurd_count_of_tokens_harms_nobody() {
+    let directory = tempdir().expect("a directory");
+    let mut theatre = Theatre::open(directory.path()).await;
+    let id = theatre.conversation().await;
+    let posted = theatre.post(id, "one", WhenBusy::Queue).await;
+    let absurd = Usage { input: u64::MAX, output: u64::MAX, cache_read: u64::MAX, cache_write: u64::MAX };
+    for call in ["a", "b"] {
+        let asked = theatre.asked().await;
+        asked.say(ModelEvent::Usage(absurd));
+        asked.call(call, "no such tool");
+        asked.say(ModelEvent::Finished(StopReason::ToolUse));
+    }
+    // What is stored of it can be read: by whoever writes now, and by the next start.
+    let asked = theatre.asked().await;
+    let waiting = theatre.post(id, "two", WhenBusy::Queue).await;
+    assert_eq!(waiting.queued, 1);
+    drop(asked);
+    theatre.engine.drain(0).await;
+    drop(theatre);
+    let mut theatre = Theatre::open(directory.path()).await;
+    theatre.settle(id).await;
+    assert_eq!(theatre.outcome(id, posted.turn).await, Outcome::Completed);
+    assert_eq!(theatre.outcome(id, waiting.turn).await, Outcome::Completed);
 }
 
 /// A message that joins a turn is shown to the model, or the turn had ended before: never neither.

@@ -9,6 +9,7 @@ use crate::ledger::{Face, Fact, Fate, Ledger, Manner, PLAIN, Reader, Reading, Se
 use crate::upstream::{Tale, Upstream};
 
 const CONVERSATIONS: usize = 3;
+const WRITERS: usize = 32;
 /// By the promise: what was running is running again, or has ended, so soon after the program listens.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -44,13 +45,13 @@ impl Moment {
         // A story may be too short for it.
         ends(seen) > 0
             || match self {
-            Self::Accepted | Self::After(_) => true,
-            Self::Text(count) => texts().count() >= count,
-            Self::Called => fact(|fact| matches!(fact, Fact::Called(_))),
-            Self::Returned => fact(|fact| matches!(fact, Fact::Returned(_))),
-            Self::LastWords => texts().any(|text| text.contains(last_words)),
-            Self::Ended => false,
-        }
+                Self::Accepted | Self::After(_) => true,
+                Self::Text(count) => texts().count() >= count,
+                Self::Called => fact(|fact| matches!(fact, Fact::Called(_))),
+                Self::Returned => fact(|fact| matches!(fact, Fact::Returned(_))),
+                Self::LastWords => texts().any(|text| text.contains(last_words)),
+                Self::Ended => false,
+            }
     }
 }
 
@@ -92,7 +93,8 @@ async fn one_kill(machine: &mut Machine, luck: &mut Luck, moment: Moment, tale: 
     let mut sending = Vec::new();
     for number in 0..CONVERSATIONS {
         let conversation = api.conversation().await;
-        let readers = [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("{face:?} {number}")));
+        let readers =
+            [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("{face:?} {number}")));
         for reader in &readers {
             assert!(reader.sees(&conversation, PATIENCE, |seen| !seen.is_empty()).await, "a reader begins");
         }
@@ -151,7 +153,10 @@ async fn one_kill(machine: &mut Machine, luck: &mut Luck, moment: Moment, tale: 
         let last = settle(api, &conversation).await.pop().expect("a turn");
         let rows = api.get(&format!("/api/chats/{conversation}/messages")).await;
         let answer = rows.as_array().and_then(|rows| rows.last()).cloned().unwrap_or_default();
-        assert!(answer["content"].as_str().is_some_and(|text| text.ends_with(&next.end())), "the next message is not answered: {answer}");
+        assert!(
+            answer["content"].as_str().is_some_and(|text| text.ends_with(&next.end())),
+            "the next message is not answered: {answer}"
+        );
         for reader in &readers {
             let end = Fact::Finished(last.clone());
             let sees_end = |seen: &[Seen]| seen.iter().any(|seen| matches!(seen, Seen::Fact { fact, .. } if *fact == end));
@@ -170,6 +175,121 @@ async fn one_kill(machine: &mut Machine, luck: &mut Luck, moment: Moment, tale: 
         tally.refused += readings.iter().flat_map(|reading| &reading.seen).filter(refused).count();
         check(&Evidence::gather(api, &conversation, ledger.of(&conversation), readings, true).await);
     }
+}
+
+/// Many write at once, so that many messages share a commit; and then nobody has the power any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_message_is_lost_under_many_writers() {
+    let trials = sized(5, 100);
+    let mut luck = luck("writers");
+    let upstream = Upstream::start().await;
+    let mut machine = Machine::started(&upstream).await;
+    let (api, mut tale, mut acknowledged, mut unknown) = (machine.api(), 0, 0, 0);
+    for trial in 0..trials {
+        let ledger = Ledger::default();
+        let mut conversations = Vec::new();
+        for _ in 0..WRITERS / 4 {
+            conversations.push(api.conversation().await);
+        }
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (ledger, conversation) = (ledger.clone(), conversations[writer % conversations.len()].clone());
+                tale += 1000;
+                let first = tale;
+                tokio::spawn(async move {
+                    for id in first.. {
+                        let story = Tale { id, rounds: 0, pieces: 1, pace_us: 0, ..Tale::default() };
+                        match ledger.send(api, &conversation, &story.message(), PLAIN).await {
+                            // Too many wait.
+                            Fate::Refused => tokio::time::sleep(Duration::from_millis(5)).await,
+                            Fate::Acknowledged(_) => {}
+                            Fate::Unknown => break,
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(10 + luck.below(200) as u64)).await;
+        machine.kill().await;
+        for writer in writers {
+            writer.await.expect("no panic");
+        }
+        machine.start().await;
+        for conversation in &conversations {
+            settle(api, conversation).await;
+            let sent = ledger.of(conversation);
+            acknowledged += sent.iter().filter(|sent| matches!(sent.fate, Fate::Acknowledged(_))).count();
+            unknown += sent.iter().filter(|sent| sent.fate == Fate::Unknown).count();
+            check(&Evidence::gather(api, conversation, sent, Vec::new(), true).await);
+        }
+        assert_eq!(upstream.complaints(), Vec::<String>::new(), "trial {trial}");
+    }
+    println!("{trials} kills under {WRITERS} writers: {acknowledged} messages acknowledged, {unknown} without an answer");
+    machine.end().await;
+}
+
+/// After a crash under load there are many turns to take up, and all of them are back in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_turns_are_taken_up_at_once() {
+    let count = sized(200, 1000);
+    let upstream = Upstream::start().await;
+    let mut machine = Machine::started(&upstream).await;
+    let (api, ledger) = (machine.api(), Ledger::default());
+    let mut conversations = Vec::new();
+    for id in 0..count {
+        let conversation = api.conversation().await;
+        let story = Tale { id, rounds: 0, pieces: 3, silence_ms: 60_000, silent_once: true, ..Tale::default() };
+        let fate = ledger.send(api, &conversation, &story.message(), PLAIN).await;
+        assert!(matches!(fate, Fate::Acknowledged(_)), "{fate:?}");
+        conversations.push(conversation);
+    }
+    while (0..count).any(|id| upstream.asked(id, 0) == 0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    machine.kill().await;
+    let began = Instant::now();
+    machine.start().await;
+    let took = began.elapsed();
+    let mut asked_again = Duration::ZERO;
+    while (0..count).any(|id| upstream.asked(id, 0) < 2) {
+        asked_again = began.elapsed();
+        assert!(asked_again < took + BACK_WITHIN, "some turns are not taken up");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let limit = BACK_WITHIN * sized(1, 2);
+    assert!(took < limit, "with {count} turns to take up it listens after {took:?}");
+    println!("{count} open turns: listening after {took:?}, all taken up after {asked_again:?}");
+    for conversation in conversations {
+        settle(api, &conversation).await;
+        check(&Evidence::gather(api, &conversation, ledger.of(&conversation), Vec::new(), true).await);
+    }
+    machine.end().await;
+}
+
+/// A turn that brings the program down each time is not tried for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_that_is_killed_again_and_again_ends() {
+    let upstream = Upstream::start().await;
+    let mut machine = Machine::started(&upstream).await;
+    let (api, ledger) = (machine.api(), Ledger::default());
+    let conversation = api.conversation().await;
+    let story = Tale { id: 1, silence_ms: 60_000, ..Tale::default() };
+    ledger.send(api, &conversation, &story.message(), PLAIN).await;
+    for lives in 1..=4 {
+        let deadline = Instant::now() + PATIENCE;
+        while upstream.asked(1, 0) < lives {
+            assert!(Instant::now() < deadline, "the turn is not taken up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        machine.kill().await;
+        machine.start().await;
+    }
+    settle(api, &conversation).await;
+    assert_eq!(upstream.asked(1, 0), 4, "once, and three times again");
+    let log = whole_log(api, &conversation).await.expect("nothing happens any more");
+    assert_eq!(log.outcomes.iter().map(|(_, outcome)| outcome.as_str()).collect::<Vec<_>>(), ["failed"]);
+    check(&Evidence::gather(api, &conversation, ledger.of(&conversation), Vec::new(), true).await);
+    machine.end().await;
 }
 
 fn any_story(id: u64, luck: &mut Luck) -> Tale {

@@ -15,6 +15,8 @@ use crate::ledger::{Events, Face, Fact, Ledger, Manner, Reader, Seen, WholeLog, 
 use crate::upstream::{Tale, Upstream};
 
 const CLIENTS: u64 = 8;
+/// The promise is 100 ms at p99, on a machine that has nothing else to do.
+const LONGEST_CANCEL: Duration = Duration::from_secs(5);
 
 /// What a client was told about a turn that it wanted to end.
 #[derive(Debug)]
@@ -34,11 +36,12 @@ async fn whatever_the_order_the_log_tells_one_story() {
     machine.fill_heap(150);
     let api = machine.api();
     let cancels: Arc<Mutex<Vec<Cancelled>>> = Arc::default();
-    let mut turns = 0;
+    let (mut turns, mut took) = (0, Vec::new());
     for round in 0..rounds {
         let conversation = api.conversation().await;
         let ledger = Ledger::default();
-        let readers = [Face::Session, Face::Socket, Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("{face:?}")));
+        let readers = [Face::Session, Face::Socket, Face::Session, Face::Socket]
+            .map(|face| Reader::start(api, face, &conversation, format!("{face:?}")));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let client = Client {
@@ -66,13 +69,17 @@ async fn whatever_the_order_the_log_tells_one_story() {
         for told in cancels.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let outcome = outcomes.get(&told.turn).map(|outcome| outcome.as_str());
             assert!(!told.done || outcome == Some("cancelled"), "round {round}: {told:?}, and it is {outcome:?}");
-            assert!(told.took < Duration::from_secs(10), "round {round}: {told:?}");
+            took.push(told.took);
         }
         let readings = readers.into_iter().flat_map(Reader::stop).collect();
         check(&Evidence::gather(api, &conversation, ledger.of(&conversation), readings, false).await);
         assert_eq!(upstream.complaints(), Vec::<String>::new(), "round {round}");
     }
+    took.sort_unstable();
+    let (middle, late, last) = (took[took.len() / 2], took[took.len() * 99 / 100], took[took.len() - 1]);
     println!("{rounds} rounds of {} operations, {turns} turns", operations * usize::try_from(CLIENTS).expect("small"));
+    println!("{} cancels: p50 {middle:?}, p99 {late:?}, the longest {last:?}", took.len());
+    assert!(last < LONGEST_CANCEL, "a cancel took {last:?}");
     machine.end().await;
 }
 
@@ -143,8 +150,13 @@ impl Client {
     async fn cancel(&mut self) {
         let target = format!("/api/sessions/{}/messages?limit=20", dashed(&self.conversation));
         let Ok((200, messages)) = self.api.send(Request::get(&target)).await else { return };
-        let turns: Vec<String> =
-            messages.as_array().into_iter().flatten().map(|message| hex(&message["turnId"])).filter(|turn| !turn.is_empty()).collect();
+        let turns: Vec<String> = messages
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|message| hex(&message["turnId"]))
+            .filter(|turn| !turn.is_empty())
+            .collect();
         if let Some(turn) = turns.get(self.luck.below(turns.len())) {
             let began = Instant::now();
             if let Some(done) = cancel(self.api, &self.conversation, Some(turn)).await {
@@ -198,7 +210,13 @@ async fn deleting_in_the_middle_leaves_nobody_waiting() {
         assert!(reader.sees(&conversation, PATIENCE, |seen| !seen.is_empty()).await);
         let mut waiting = Vec::new();
         for number in 0..3 {
-            let story = Tale { id: trial as u64 * 3 + number, rounds: 2, search: luck.one_in(2), hang: luck.one_in(4).then_some(0), ..Tale::default() };
+            let story = Tale {
+                id: trial as u64 * 3 + number,
+                rounds: 2,
+                search: luck.one_in(2),
+                hang: luck.one_in(4).then_some(0),
+                ..Tale::default()
+            };
             let target = format!("/api/sessions/{}/messages", dashed(&conversation));
             let request = Request::post(&target, &json!({"content": story.message()}));
             let mut events = Events::send(api, request).await.expect("the server answers").expect("a stream");

@@ -41,7 +41,8 @@ async fn whoever_is_cut_off_comes_back_and_misses_nothing() {
         for turn in 0..2 {
             for (conversation, _) in &followed {
                 tale += 1;
-                let story = Tale { id: tale, rounds: 1 + turn, calls: 2, pieces: 40 + luck.below(30), pace_us: 2000, ..Tale::default() };
+                let story =
+                    Tale { id: tale, rounds: 1 + turn, calls: 2, pieces: 40 + luck.below(30), pace_us: 2000, ..Tale::default() };
                 let fate = ledger.send(api, conversation, &story.message(), PLAIN).await;
                 assert!(matches!(fate, Fate::Acknowledged(_)), "{fate:?}");
             }

@@ -149,7 +149,8 @@ impl Record {
         let texts = seen.texts.iter().enumerate();
         texts
             .map(|(index, (part, text))| {
-                let ended = seen.facts.iter().any(|fact| matches!(&fact.kind, EventKind::PartCompleted { part: of } if of.id == *part));
+                let ended =
+                    seen.facts.iter().any(|fact| matches!(&fact.kind, EventKind::PartCompleted { part: of } if of.id == *part));
                 Self { id, part: *part, length: text.len(), hash: hash(text), is_whole: ended || index < last }
             })
             .collect()
@@ -210,7 +211,12 @@ async fn answer(asked: Asked, mut luck: Luck) {
 }
 
 /// They write, rename, interrupt and cancel, so that facts fall into the middle of texts.
-fn people(engine: &Engine, conversations: &[ConversationId], mut luck: Luck, done: Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
+fn people(
+    engine: &Engine,
+    conversations: &[ConversationId],
+    mut luck: Luck,
+    done: Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<()> {
     let (engine, conversations) = (engine.clone(), conversations.to_vec());
     tokio::spawn(async move {
         let mut turns = Vec::new();

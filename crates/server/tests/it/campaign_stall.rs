@@ -34,6 +34,9 @@ const STALLING_TURNS: usize = 3;
 /// Filling the buffers, being stalled for ten seconds, and two in which to say goodbye.
 const CUT_WITHIN: Duration = Duration::from_secs(17);
 const KIB_FOR_A_STALLED_READER: u64 = 2048;
+/// A socket that says nothing for a minute is taken for dead.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+const PONG: u8 = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_harms_nobody() {
@@ -44,10 +47,12 @@ async fn who_never_reads_harms_nobody() {
     let latencies = Arc::new(Latencies::default());
     let mut readers = Vec::new();
     for number in 0..GOOD {
-        let stream = if number % 2 == 0 { good_socket(api, &conversation).await } else { good_stream(api, &conversation).await };
-        readers.push(tokio::spawn(measure(stream, upstream.clock(), Arc::clone(&latencies))));
+        let is_socket = number % 2 == 0;
+        let stream = if is_socket { good_socket(api, &conversation).await } else { good_stream(api, &conversation).await };
+        readers.push(tokio::spawn(measure(stream, is_socket, upstream.clock(), Arc::clone(&latencies))));
     }
-    let mut watchers: Vec<Reader> = [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("good {face:?}"))).into();
+    let mut watchers: Vec<Reader> =
+        [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("good {face:?}"))).into();
     for watcher in &watchers {
         assert!(watcher.sees(&conversation, PATIENCE, |seen| !seen.is_empty()).await);
     }
@@ -75,7 +80,13 @@ async fn who_never_reads_harms_nobody() {
         stalling.extend(measured);
         cuts.extend(times);
         for (number, stalled) in stalled.into_iter().enumerate() {
-            watchers.push(Reader::from(stage.api, stalled.face, &stage.conversation, format!("stalled {number}"), stalled.position));
+            watchers.push(Reader::from(
+                stage.api,
+                stalled.face,
+                &stage.conversation,
+                format!("stalled {number}"),
+                stalled.position,
+            ));
             drop(stalled.connection);
         }
         // They have much to read, which is not what the next round is about.
@@ -92,7 +103,11 @@ async fn who_never_reads_harms_nobody() {
     let Stage { machine, api, ledger, conversation, .. } = stage;
     check(&Evidence::gather(api, &conversation, ledger.of(&conversation), readings, false).await);
     let (shortest, longest) = (cuts.iter().min(), cuts.iter().max());
-    println!("{round} rounds: p99 {:?} without and {:?} with, cut off after {shortest:?} to {longest:?}", median(&calm), median(&stalling));
+    println!(
+        "{round} rounds: p99 {:?} without and {:?} with, cut off after {shortest:?} to {longest:?}",
+        median(&calm),
+        median(&stalling)
+    );
     machine.end().await;
 }
 
@@ -200,7 +215,8 @@ impl Stage {
                 Stalled { face: Face::Socket, position, port, connection: Connection::Socket(Box::new(socket)) }
             } else {
                 let target = format!("/api/sessions/{}/events", dashed(&self.conversation));
-                let mut events = Events::send_on(self.api, stream, Request::get(&target)).await.expect("an answer").expect("a stream");
+                let mut events =
+                    Events::send_on(self.api, stream, Request::get(&target)).await.expect("an answer").expect("a stream");
                 let position = events.next().await.and_then(|connected| connected.id).expect("a position");
                 Stalled { face: Face::Session, position, port, connection: Connection::Stream(Box::new(events)) }
             });
@@ -282,11 +298,21 @@ async fn until(stream: &mut TcpStream, word: &[u8]) {
 }
 
 /// Reads as fast as it comes, and looks only at the stamps: `@microseconds@`.
-async fn measure(mut stream: TcpStream, clock: impl Fn() -> u64, latencies: Arc<Latencies>) {
+async fn measure(stream: TcpStream, is_socket: bool, clock: impl Fn() -> u64, latencies: Arc<Latencies>) {
+    let (mut read, mut write) = stream.into_split();
+    let mut alive = tokio::time::interval(SIGN_OF_LIFE);
     let mut ahead: Vec<u8> = Vec::with_capacity(64 * 1024);
     loop {
-        if !matches!(stream.read_buf(&mut ahead).await, Ok(1..)) {
-            return;
+        tokio::select! {
+            read = read.read_buf(&mut ahead) => {
+                if !matches!(read, Ok(1..)) {
+                    return;
+                }
+            }
+            _ = alive.tick(), if is_socket => {
+                let _ = write.write_all(&frame(FINAL | PONG, b"")).await;
+                continue;
+            }
         }
         let now = clock();
         let (mut found, mut from) = (Vec::new(), 0);

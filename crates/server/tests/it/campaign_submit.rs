@@ -87,6 +87,61 @@ async fn one_name_is_one_message() {
     machine.end().await;
 }
 
+/// The same for what is made: one key is one conversation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_key_is_one_conversation() {
+    let trials = sized(10, 200);
+    let mut luck = luck("create");
+    let upstream = Upstream::start().await;
+    let mut machine = Machine::started(&upstream).await;
+    let mut planner = luck.clone();
+    let proxy = Proxy::start(machine.address, move || fault(&mut planner)).await;
+    let api = machine.api();
+    let bad = Api { via: proxy.address, ..api };
+    let mut made = Vec::new();
+    for trial in 0..trials {
+        let creating: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let target = if trial % 2 == 0 { "/api/chats" } else { "/api/sessions" };
+                let request =
+                    Request::post(target, &json!({"title": "made once"})).header("Idempotency-Key", &format!("key {trial}"));
+                tokio::spawn(async move {
+                    let mut answer = bad.send(request.clone()).await;
+                    for _ in 0..200 {
+                        if answer.is_ok() {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(5 + client as u64)).await;
+                        answer = api.send(request.clone()).await;
+                    }
+                    let (status, body) = answer.expect("an answer in the end");
+                    assert!(matches!(status, 200 | 201), "{status} {body}");
+                    hex(&body["id"])
+                })
+            })
+            .collect();
+        if luck.one_in(3) {
+            tokio::time::sleep(Duration::from_millis(luck.below(15) as u64)).await;
+            machine.kill().await;
+            machine.start().await;
+        }
+        let mut ids = Vec::new();
+        for creating in creating {
+            ids.push(creating.await.expect("no panic"));
+        }
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "trial {trial}");
+        made.append(&mut ids);
+    }
+    made.sort();
+    let mut all: Vec<String> =
+        api.get("/api/chats").await.as_array().into_iter().flatten().map(|chat| hex(&chat["id"])).collect();
+    all.sort();
+    assert_eq!(all, made);
+    machine.end().await;
+}
+
 /// Mostly the line breaks when the request is served and before the answer is back; sometimes in the request, or never.
 fn fault(luck: &mut Luck) -> Fault {
     let end = if luck.one_in(2) { End::Fin } else { End::Rst };

@@ -226,9 +226,9 @@ impl Drop for Machine {
     }
 }
 
-/// `COLLOQUY_BINARY` names another build of it.
+/// `COLLOQUY_BIN` names another build of it.
 fn program() -> OsString {
-    std::env::var_os("COLLOQUY_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_colloquy").into())
+    std::env::var_os("COLLOQUY_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_colloquy").into())
 }
 
 fn group(child: &Child) -> Option<Pid> {

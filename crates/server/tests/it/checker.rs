@@ -163,7 +163,8 @@ fn about_messages(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) 
     if stored != rows {
         complaints.push(format!("sessions and chats disagree about what was said: {stored:?} and {rows:?}"));
     }
-    let said: Vec<&String> = log.facts.iter().filter_map(|fact| if let Fact::Said(id) = fact { Some(id) } else { None }).collect();
+    let said: Vec<&String> =
+        log.facts.iter().filter_map(|fact| if let Fact::Said(id) = fact { Some(id) } else { None }).collect();
     if said != stored.iter().map(|(id, _)| id).collect::<Vec<_>>() {
         complaints.push("the log and the list of messages disagree about what was said".to_owned());
     }
@@ -194,7 +195,8 @@ fn about_messages(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) 
     for (earlier, before) in &acknowledged {
         for (later, behind) in &acknowledged {
             if earlier.ended < later.invoked && before > behind {
-                complaints.push(format!("acknowledged before it was sent, and yet behind it: {} and {}", earlier.text, later.text));
+                complaints
+                    .push(format!("acknowledged before it was sent, and yet behind it: {} and {}", earlier.text, later.text));
             }
         }
     }
@@ -253,7 +255,9 @@ fn about_turns(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) {
     for call in open_calls.keys() {
         complaints.push(format!("the call {call} never returns"));
     }
-    if evidence.messages.iter().any(|message| message["streaming"] == true) || evidence.rows.iter().any(|row| row["streaming"] == true) {
+    if evidence.messages.iter().any(|message| message["streaming"] == true)
+        || evidence.rows.iter().any(|row| row["streaming"] == true)
+    {
         complaints.push("a message is still being written though nothing happens any more".to_owned());
     }
 }
@@ -370,7 +374,8 @@ fn about_order(reading: &Reading, evidence: &Evidence, complaints: &mut Vec<Stri
     if refused > 0 && !evidence.crashed {
         complaints.push(format!("{refused} of its positions were refused though the server was never killed"));
     }
-    complaints.extend(reading.seen.iter().filter_map(|seen| if let Seen::Strange(what) = seen { Some(what.clone()) } else { None }));
+    complaints
+        .extend(reading.seen.iter().filter_map(|seen| if let Seen::Strange(what) = seen { Some(what.clone()) } else { None }));
 }
 
 fn cursor(seen: &Seen) -> Option<&String> {
@@ -451,7 +456,11 @@ fn about_events(reading: &Reading, log: &Log, complaints: &mut Vec<String>) {
             } else {
                 // All but the last are whole.
                 texts.len() <= expected.len()
-                    && texts.iter().zip(&expected).enumerate().all(|(at, (text, expected))| fits(text, expected, at + 1 < texts.len()))
+                    && texts
+                        .iter()
+                        .zip(&expected)
+                        .enumerate()
+                        .all(|(at, (text, expected))| fits(text, expected, at + 1 < texts.len()))
             };
             if !fits && (is_whole || !stretch.is_void) {
                 complaints.push(format!("of the turn {turn} {}", differ(&texts.join("|"), &expected.join("|"))));
@@ -472,7 +481,8 @@ fn about_frames(reading: &Reading, evidence: &Evidence, complaints: &mut Vec<Str
         let mut rows: HashMap<String, String> = stretch.snapshot.map(|s| s.rows.iter().cloned().collect()).unwrap_or_default();
         rows.extend(texts_by_row_after(stretch.seen, &rows));
         let facts = facts(stretch.seen);
-        let ended: HashSet<&String> = facts.iter().filter_map(|fact| if let Fact::Finished(turn) = fact { Some(turn) } else { None }).collect();
+        let ended: HashSet<&String> =
+            facts.iter().filter_map(|fact| if let Fact::Finished(turn) = fact { Some(turn) } else { None }).collect();
         for (row, text) in &rows {
             match stored.get(row) {
                 Some((turn, content)) if fits(text, content, ended.contains(turn)) => {}
@@ -576,7 +586,8 @@ mod tests {
         let call = json!({"type": "tool_use", "content": {"id": "call-1", "name": "grep", "input": {}}});
         let result = json!({"type": "tool_result", "content": {"tool_use_id": "call-1", "content": "x"}});
         let agent = |turn: char, parts: Value| json!({"id": id('9'), "role": "assistant", "turnId": id(turn), "parts": parts});
-        let row = |row: char, turn: char, text: &str| json!({"id": id(row), "role": "assistant", "turnId": id(turn), "content": text});
+        let row =
+            |row: char, turn: char, text: &str| json!({"id": id(row), "role": "assistant", "turnId": id(turn), "content": text});
         let user_row = |row: char, text: &str| json!({"id": id(row), "role": "user", "content": text});
         let reading = |reader: &str, face, seen| Reading { reader: reader.to_owned(), face, conversation: String::new(), seen };
         let (events, frames) = (story(false), story(true));
@@ -590,7 +601,11 @@ mod tests {
         let mut socket = vec![Seen::Snapshot(shown), text(Some('c'), " me ", "1.3.7")];
         socket.extend_from_slice(&frames[3..11]);
         Evidence {
-            sent: vec![sent("one", Fate::Acknowledged(id('a')), 1), sent("two", Fate::Acknowledged(id('b')), 3), sent("never", Fate::Unknown, 5)],
+            sent: vec![
+                sent("one", Fate::Acknowledged(id('a')), 1),
+                sent("two", Fate::Acknowledged(id('b')), 3),
+                sent("never", Fate::Unknown, 5),
+            ],
             readings: vec![
                 reading("whole", Face::Session, events.clone()),
                 reading("resumed", Face::Everything, resumed),

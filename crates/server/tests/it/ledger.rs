@@ -400,7 +400,8 @@ async fn read_events(api: Api, conversation: Option<String>, mut position: Optio
                         shared.count_resume();
                     }
                 }
-                let of = if event.data["sessionId"].is_string() { Some(hex(&event.data["sessionId"])) } else { conversation.clone() };
+                let of =
+                    if event.data["sessionId"].is_string() { Some(hex(&event.data["sessionId"])) } else { conversation.clone() };
                 if let Some(of) = of {
                     let new = || Listener::new(conversation.is_some(), position.is_some());
                     let listener = listeners.entry(of.clone()).or_insert_with(new);
@@ -569,12 +570,7 @@ async fn read_socket(api: Api, conversation: String, mut position: Option<String
     }
 }
 
-async fn read_one_socket(
-    api: Api,
-    conversation: &str,
-    position: &mut Option<String>,
-    shared: &Shared,
-) -> Result<(), Broken> {
+async fn read_one_socket(api: Api, conversation: &str, position: &mut Option<String>, shared: &Shared) -> Result<(), Broken> {
     let mut socket = open_socket(api).await?;
     let mut subscribe = json!({"type": "subscribe", "chatId": conversation});
     if let Some(position) = position.as_ref() {

@@ -1,6 +1,11 @@
 //! Tests of the whole program, over its public surface.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails, in its helpers as well")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails, in its helpers as well"
+)]
 
 mod attacks_auth;
 mod attacks_browser;
@@ -16,6 +21,7 @@ mod campaign_crash_points;
 mod campaign_drain;
 mod campaign_engine;
 mod campaign_kill;
+mod campaign_positions;
 mod campaign_puppet;
 mod campaign_races;
 mod campaign_resume;

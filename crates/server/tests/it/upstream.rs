@@ -271,7 +271,8 @@ impl Answer<'_> {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         self.stream.write_all(head.as_bytes()).await?;
         let usage = json!({"input_tokens": 10, "output_tokens": 1});
-        let message = json!({"id": "msg", "type": "message", "role": "assistant", "model": "tale", "content": [], "usage": usage});
+        let message =
+            json!({"id": "msg", "type": "message", "role": "assistant", "model": "tale", "content": [], "usage": usage});
         self.event(&json!({"type": "message_start", "message": message})).await?;
         self.wait(Duration::from_millis(tale.silence_ms)).await?;
         self.event(&json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})).await?;
@@ -282,7 +283,7 @@ impl Answer<'_> {
             if let Some(early) = due.checked_duration_since(Instant::now()) {
                 self.wait(early).await?;
             }
-            let stamp = tale.stamped.then(|| format!("@{}@", self.began.elapsed().as_micros())).unwrap_or_default();
+            let stamp = if tale.stamped { format!("@{}@", self.began.elapsed().as_micros()) } else { String::new() };
             let delta = json!({"type": "text_delta", "text": stamp + &piece});
             self.event(&json!({"type": "content_block_delta", "index": 0, "delta": delta})).await?;
         }
@@ -369,7 +370,8 @@ mod tests {
 
     #[test]
     fn a_story_is_read_from_the_message_that_asks_for_it() {
-        let tale = Tale { id: 7, rounds: 3, calls: 2, hang: Some(1), search: true, stamped: true, silent_once: true, ..Tale::default() };
+        let tale =
+            Tale { id: 7, rounds: 3, calls: 2, hang: Some(1), search: true, stamped: true, silent_once: true, ..Tale::default() };
         assert_eq!(Tale::read(&tale.message()), Some(tale));
         assert_eq!(Tale::read("just talk"), None);
     }
