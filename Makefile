@@ -21,6 +21,7 @@ run: web/dist/index.html ## Builds what is needed, the web app included, and sta
 test: test-rust test-web test-e2e ## Installs what the tests need and runs every test
 
 test-rust: web/dist/index.html
+	scripts/setup-tests
 	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
 
 test-web: web/node_modules/.installed
@@ -32,7 +33,8 @@ test-e2e: web/dist/index.html e2e/node_modules/.installed
 	program="$$(realpath "$(binaries)/debug/colloquy")"; cd e2e && COLLOQUY_BIN="$$program" npm test
 
 test-long: web/dist/index.html ## Runs the tests that take minutes
-	cargo test --workspace -- --ignored
+	scripts/setup-tests
+	COLLOQUY_LONG=1 cargo test --workspace -- --include-ignored --nocapture --test-threads 1
 
 check: web/node_modules/.installed ## Looks at format, lints and types
 	cargo fmt --all --check
