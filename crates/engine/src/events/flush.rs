@@ -12,6 +12,8 @@ use super::live::{Live, OpenPart};
 
 /// How much of an unfinished text a crash may cost.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// How long to wait when the database refuses.
+const RETRY: Duration = Duration::from_secs(1);
 /// Flushes between two sweeps. A sweep reads the whole (small) table, so it is not done for every part.
 const SWEEP_EVERY: u32 = 40;
 
@@ -41,16 +43,22 @@ impl Flusher {
 
     /// Puts the log on the list if it is not there.
     pub(super) fn mark(&self, live: &Arc<Live>) {
-        if live.dirty.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        self.list.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(live));
-        self.list.wake.notify_one();
+        self.list.mark(live);
     }
 
     /// Stores what is open now.
     pub(super) async fn flush_now(&self) {
         flush(&self.list, &self.store).await;
+    }
+}
+
+impl List {
+    fn mark(&self, live: &Arc<Live>) {
+        if live.dirty.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(live));
+        self.wake.notify_one();
     }
 }
 
@@ -66,7 +74,9 @@ async fn run(list: Arc<List>, store: Store) {
     while !list.closed.load(Ordering::Acquire) {
         list.wake.notified().await;
         tokio::time::sleep(INTERVAL).await;
-        flush(&list, &store).await;
+        if !flush(&list, &store).await {
+            tokio::time::sleep(RETRY).await;
+        }
         flushes += 1;
         if flushes % SWEEP_EVERY == 0
             && let Err::<(), StoreError>(error) = store.write(deltas::sweep).await
@@ -76,17 +86,24 @@ async fn run(list: Arc<List>, store: Store) {
     }
 }
 
-async fn flush(list: &List, store: &Store) {
+/// `false`: the database refused, and what is open is still to be stored.
+async fn flush(list: &List, store: &Store) -> bool {
     let _flushing = list.flushing.lock().await;
     let dirty = std::mem::take(&mut *list.dirty.lock().unwrap_or_else(PoisonError::into_inner));
-    let rows: Vec<StoredDelta> = dirty.iter().filter_map(|live| take(live)).collect();
-    if rows.is_empty() {
-        return;
+    let taken: Vec<(Arc<Live>, StoredDelta)> = dirty.into_iter().filter_map(|live| take(&live).map(|row| (live, row))).collect();
+    if taken.is_empty() {
+        return true;
     }
+    let rows: Vec<StoredDelta> = taken.iter().map(|(_, row)| row.clone()).collect();
     let stored = store.write(move |tx| rows.iter().try_for_each(|row| deltas::insert(tx, row))).await;
-    if let Err::<(), StoreError>(error) = stored {
-        tracing::error!(%error, "unfinished text could not be stored; it is stored when its part is complete");
+    if let Err::<(), StoreError>(error) = &stored {
+        tracing::error!(%error, "unfinished text could not be stored; trying again");
+        for (live, row) in &taken {
+            live.put_back(row.part, row.start);
+            list.mark(live);
+        }
     }
+    stored.is_ok()
 }
 
 fn take(live: &Live) -> Option<StoredDelta> {

@@ -235,6 +235,14 @@ impl Live {
         Some((unflushed, start))
     }
 
+    /// What of this part lies behind `start` could not be stored after all.
+    pub(crate) fn put_back(&self, part: PartId, start: usize) {
+        let mut state = self.lock();
+        if state.open.as_ref().is_some_and(|open| open.part == part) {
+            state.flushed = state.flushed.min(start);
+        }
+    }
+
     /// The end of the log, for a follower that attaches now.
     pub(crate) fn mark(&self) -> Mark {
         let state = self.lock();

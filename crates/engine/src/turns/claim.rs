@@ -20,23 +20,33 @@ pub(crate) struct Claimed {
     pub(super) results: Option<MessageId>,
 }
 
+/// What there is to do in a conversation.
+#[derive(Debug)]
+pub(super) enum Next {
+    Run(Box<Claimed>),
+    /// A turn runs, and whoever claims knows that nobody runs it: its end could not be stored.
+    Abandoned(TurnId),
+    Nothing,
+}
+
 /// Takes the first turn of the queue.
-pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Option<Claimed>> {
+pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
     let append = Append::to(engine, id, Fence::Open);
     engine
         .inner
         .store
         .write(move |tx| {
-            let Some(conversation) = conversations::get(tx, id)? else { return Ok(None) };
+            let Some(conversation) = conversations::get(tx, id)? else { return Ok(Next::Nothing) };
             let open = turns::open(tx, id)?;
-            if open.iter().any(|turn| turn.state == TurnState::Running) {
-                return Ok(None);
+            let Some(turn) = open.into_iter().next() else { return Ok(Next::Nothing) };
+            if turn.state == TurnState::Running {
+                return Ok(Next::Abandoned(turn.id));
             }
-            let Some(turn) = open.into_iter().next() else { return Ok(None) };
             let epoch = start(tx, &append, &turn)?;
             let turn = turns::get(tx, turn.id)?.ok_or(Error::NotFound)?;
             let message = turn.reply;
-            Ok::<_, Error>(Some(Claimed { conversation, turn, epoch, message, open_calls: Vec::new(), results: None }))
+            let claimed = Claimed { conversation, turn, epoch, message, open_calls: Vec::new(), results: None };
+            Ok::<_, Error>(Next::Run(Box::new(claimed)))
         })
         .await
 }

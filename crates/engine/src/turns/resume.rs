@@ -38,12 +38,10 @@ async fn resume_one(engine: &Engine, conversation: ConversationId) {
 }
 
 /// Ends a running turn after a fault of ours.
-pub(super) async fn end_broken(engine: &Engine, id: ConversationId, turn: TurnId) {
+pub(super) async fn end_broken(engine: &Engine, id: ConversationId, turn: TurnId) -> Result<()> {
     let sentence = "Something went wrong on this server.".to_owned();
     let outcome = Outcome::Failed(Failure { code: FailureCode::Internal, sentence });
-    if let Err(error) = end_abandoned(engine, id, turn, outcome).await {
-        tracing::error!(conversation = %id, %error, "a broken turn could not be ended; the next start does it");
-    }
+    end_abandoned(engine, id, turn, outcome).await
 }
 
 /// Ends a running turn that nobody runs any more.

@@ -10,9 +10,9 @@ use futures_util::FutureExt;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::claim::{Claimed, claim};
+use super::claim::{Claimed, Next, claim};
 use super::{resume, run};
-use crate::{Engine, Error};
+use crate::{Engine, Error, Result};
 
 /// Turns that run at once on one node. Those beyond wait in their queues.
 const TURNS_AT_ONCE: usize = 1024;
@@ -156,28 +156,27 @@ async fn serve(engine: Engine, conversation: ConversationId, first: Option<Claim
     let mut next = first;
     loop {
         let Ok(_place) = runners.places.acquire().await else { break };
-        let claimed = match next.take() {
-            Some(claimed) => Ok(Some(claimed)),
-            None if runners.lock().draining => Ok(None),
+        let found = match next.take() {
+            Some(claimed) => Ok(Next::Run(Box::new(claimed))),
+            None if runners.lock().draining => Ok(Next::Nothing),
             None => claim(&engine, conversation).await,
         };
-        match claimed {
-            Ok(Some(claimed)) => run_one(&engine, claimed).await,
-            Ok(None) | Err(Error::NotFound) => {
-                if !look_again(runners, conversation) {
-                    break;
-                }
-            }
-            Err(error) => {
-                tracing::error!(%conversation, %error, "a waiting message cannot be answered yet");
-                tokio::time::sleep(RETRY).await;
-            }
+        let done = match found {
+            Ok(Next::Run(claimed)) => run_one(&engine, *claimed).await,
+            Ok(Next::Abandoned(turn)) => resume::end_broken(&engine, conversation, turn).await,
+            Ok(Next::Nothing) | Err(Error::NotFound) if look_again(runners, conversation) => Ok(()),
+            Ok(Next::Nothing) | Err(Error::NotFound) => break,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            tracing::error!(%conversation, %error, "a waiting message cannot be answered yet");
+            tokio::time::sleep(RETRY).await;
         }
     }
     runners.count.send_modify(|count| *count -= 1);
 }
 
-async fn run_one(engine: &Engine, claimed: Claimed) {
+async fn run_one(engine: &Engine, claimed: Claimed) -> Result<()> {
     let (conversation, turn) = (claimed.conversation.id, claimed.turn.id);
     let runners = &engine.inner.runners;
     let (end, ended) = watch::channel(());
@@ -192,13 +191,18 @@ async fn run_one(engine: &Engine, claimed: Claimed) {
     };
     set(Some(Current { turn, cancel: cancel.clone(), ended }));
     let running = run::run(engine, claimed, Stops { cancel: cancel.clone(), shutdown: runners.shutdown.clone() });
-    if AssertUnwindSafe(running).catch_unwind().await.is_err() {
-        // A fault of ours in one turn must not leave its conversation waiting for ever.
-        tracing::error!(%conversation, %turn, "a turn broke down");
-        resume::end_broken(engine, conversation, turn).await;
-    }
+    let ran = AssertUnwindSafe(running).catch_unwind().await;
+    let ended = match ran {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            // A fault of ours in one turn must not leave its conversation waiting for ever.
+            tracing::error!(%conversation, %turn, "a turn broke down");
+            resume::end_broken(engine, conversation, turn).await
+        }
+    };
     set(None);
     drop(end);
+    ended
 }
 
 /// Whether something was queued meanwhile; if not, the runner is gone.

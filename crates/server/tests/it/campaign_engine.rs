@@ -1,5 +1,6 @@
 //! Every suspicion about a race or a rule in the engine, as a story with the engine in this process.
 
+use std::path::Path;
 use std::time::Duration;
 
 use domain::sockets::language_model::{ModelEvent, StopReason};
@@ -448,6 +449,78 @@ async fn an_absurd_count_of_tokens_harms_nobody() {
     theatre.settle(id).await;
     assert_eq!(theatre.outcome(id, posted.turn).await, Outcome::Completed);
     assert_eq!(theatre.outcome(id, waiting.turn).await, Outcome::Completed);
+}
+
+/// Keeps everybody else from writing to the database, as a backup or a full disk does, for longer than anybody waits for it.
+async fn refuse_writes(directory: &Path) {
+    let path = directory.join("test.db");
+    let held = tokio::task::spawn_blocking(move || {
+        let connection = rusqlite::Connection::open(path).expect("the database opens");
+        connection.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        std::thread::sleep(Duration::from_secs(7));
+    });
+    // It has the lock by then.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(held);
+}
+
+/// The end of a turn that broke down cannot be stored for a while: the conversation must not wait for it for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_whose_end_could_not_be_stored_blocks_nobody() {
+    let directory = tempdir().expect("a directory");
+    let mut theatre = Theatre::open(directory.path()).await;
+    let id = theatre.conversation().await;
+    let watcher = Watcher::follow(&theatre, id).await;
+    let posted = theatre.post(id, "one", WhenBusy::Queue).await;
+    let asked = theatre.asked().await;
+    asked.text("seen and stored");
+    watcher.until(|seen| !seen.texts.is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    refuse_writes(directory.path()).await;
+    asked.break_down();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let next = theatre.post(id, "two", WhenBusy::Queue).await;
+    let asked = theatre.asked().await;
+    asked.text("yes");
+    asked.finish();
+    assert_eq!(theatre.outcome(id, next.turn).await, Outcome::Completed);
+    assert!(matches!(theatre.outcome(id, posted.turn).await, Outcome::Failed(_)));
+    let log = theatre.log(id).await;
+    watcher.until(|seen| seen.facts.last() == log.last()).await;
+    assert_eq!(watcher.stop().texts, stored_parts(&log));
+}
+
+/// Text that could not be stored for a while is stored afterwards, so that a crash costs no more of it than usual.
+#[test]
+fn text_that_could_not_be_stored_is_stored_later() {
+    let directory = tempdir().expect("a directory");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let (id, turn) = runtime.block_on(async {
+        let mut theatre = Theatre::open(directory.path()).await;
+        let id = theatre.conversation().await;
+        let watcher = Watcher::follow(&theatre, id).await;
+        let posted = theatre.post(id, "one", WhenBusy::Queue).await;
+        let asked = theatre.asked().await;
+        asked.text("one ");
+        watcher.until(|seen| !seen.texts.is_empty()).await;
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        refuse_writes(directory.path()).await;
+        asked.text("two ");
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        asked.text("three ");
+        watcher.until(|seen| seen.texts[0].1.contains("three")).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (id, posted.turn)
+    });
+    // As a crash ends it.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let theatre = Theatre::open(directory.path()).await;
+        assert!(matches!(theatre.outcome(id, turn).await, Outcome::Failed(_)));
+        let texts: Vec<_> = stored_parts(&theatre.log(id).await).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["one two three "]);
+    });
 }
 
 /// A message that joins a turn is shown to the model, or the turn had ended before: never neither.
