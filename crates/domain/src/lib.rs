@@ -15,24 +15,32 @@
 //! | [`Principal`] | who asks for something |
 //! | [`LanguageModel`], [`Provider`] | one callable model; the vendor or server that offers several |
 //! | [`Tool`] | something a model may call |
+//! | [`Platform`], [`Channel`](sockets::channel::Channel) | a messaging service; how it speaks |
+//! | [`DeliveryStatus`] | how far a message to a contact has come |
+//! | [`Egress`](sockets::egress::Egress), [`egress`] | the guarded way to addresses that others chose; its rules |
 
 mod account;
 mod clock;
 mod conversation;
+mod delivery;
+pub mod egress;
 mod event;
 mod ids;
 mod message;
 mod mode;
+mod platform;
 pub mod sockets;
 mod turn;
 
 pub use account::Principal;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use conversation::Conversation;
+pub use delivery::DeliveryStatus;
 pub use event::{Cursor, CursorError, Delta, Event, EventKind, Seq};
 pub use ids::{AccountId, ConversationId, MessageId, PartId, TurnId};
 pub use message::{Author, Message, Part, PartBody, PartKind, Place, ToolCall, ToolOutcome, ToolResult};
 pub use mode::Mode;
+pub use platform::Platform;
 pub use sockets::language_model::{LanguageModel, ModelName, Provider};
 pub use sockets::tool::{Effect, Tool};
 pub use turn::{Failure, FailureCode, Outcome, Turn, TurnState, Usage};

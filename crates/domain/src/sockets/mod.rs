@@ -1,4 +1,6 @@
-//! The sockets that models and tools plug into: traits, because each truly has many plugs.
+//! The sockets that models, tools, channels and the guarded client plug into: traits, because each truly has many plugs.
 
+pub mod channel;
+pub mod egress;
 pub mod language_model;
 pub mod tool;

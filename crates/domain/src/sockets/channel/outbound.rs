@@ -1,0 +1,99 @@
+//! What we tell a platform, and what came of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{DeliveryStatus, Timestamp};
+
+/// One part of a message, on its way out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outbound {
+    pub message_id: String,
+    pub chat_id: String,
+    /// The chat's `external_id`.
+    pub to: String,
+    /// Within the platform's limit: one of the parts that [`Channel::split`] made.
+    pub text: String,
+    /// Addresses that the platform fetches.
+    pub media: Vec<MediaLink>,
+    /// The platform's own template, sent in place of the text.
+    pub template: Option<Map<String, Value>>,
+    /// The platform's id of the message that this one answers.
+    pub reply_to: Option<String>,
+    pub chat_meta: Map<String, Value>,
+    /// When it was first tried: what [`Channel::look_up`] asks from.
+    pub first_tried_at: Timestamp,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaLink {
+    pub url: String,
+    pub mime_type: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SendOutcome {
+    Accepted(Accepted),
+    /// Nothing has happened, and may later: no connection, too many requests, a fault of the platform's.
+    Retry {
+        after_ms: Option<u64>,
+        refusal: Refusal,
+    },
+    /// It was sent, and there was no complete answer.
+    Unknown,
+    /// It will never work.
+    Refused(RefusalKind, Refusal),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// The platform's id of the message, if it gives one.
+    pub external_id: Option<String>,
+    /// [`DeliveryStatus::Pending`] where the platform has only queued it and will tell more.
+    pub status: DeliveryStatus,
+    /// The platform's word for that.
+    pub word: Option<String>,
+    pub sent_to: String,
+    pub sent_from: Option<String>,
+    /// The chat has moved: its new `external_id`.
+    pub moved_to: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalKind {
+    Permanent,
+    /// The contact wrote too long ago for free text.
+    WindowClosed,
+    OptedOut,
+    /// Our credentials are refused: the channel's queue waits for new ones.
+    Auth,
+    /// The receiver wants nothing more from this channel.
+    ChannelGone,
+}
+
+/// In the platform's words: they go to the operators who may see the channel, and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: Option<PlatformCode>,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PlatformCode {
+    Number(i64),
+    Word(String),
+}
+
+/// What the platform knows of a message whose fate is unknown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    Yes(Accepted),
+    /// It does not have it, now.
+    No,
+    /// It cannot be asked at all: one repeat is better than silence.
+    CannotTell,
+    /// It did not answer.
+    TryAgain,
+}
