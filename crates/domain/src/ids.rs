@@ -66,6 +66,7 @@ id!(
     AccountId
 );
 id!(ConversationId);
+id!(JobId);
 id!(MessageId);
 id!(
     /// The text part of a person's message has the same id as the message.

@@ -12,6 +12,7 @@
 //! | [`Event`] | one fact in a conversation's log, numbered without gaps |
 //! | [`Delta`] | a piece of a part that is still being written; has an offset instead of a number |
 //! | [`Cursor`] | a position in a log: epoch, seq, and the offset in the part being written |
+//! | [`Job`] | durable background work, enqueued in the transaction that caused it |
 //! | [`Principal`] | who asks for something |
 //! | [`LanguageModel`], [`Provider`] | one callable model; the vendor or server that offers several |
 //! | [`Tool`] | something a model may call |
@@ -26,6 +27,7 @@ mod delivery;
 pub mod egress;
 mod event;
 mod ids;
+mod job;
 mod message;
 mod mode;
 mod platform;
@@ -37,7 +39,8 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use conversation::Conversation;
 pub use delivery::DeliveryStatus;
 pub use event::{Cursor, CursorError, Delta, Event, EventKind, Seq};
-pub use ids::{AccountId, ConversationId, MessageId, PartId, TurnId};
+pub use ids::{AccountId, ConversationId, JobId, MessageId, PartId, TurnId};
+pub use job::{Job, JobState};
 pub use message::{Author, Message, Part, PartBody, PartKind, Place, ToolCall, ToolOutcome, ToolResult};
 pub use mode::Mode;
 pub use platform::Platform;

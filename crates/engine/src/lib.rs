@@ -8,13 +8,14 @@ mod catalogue;
 mod conversations;
 mod error;
 mod events;
+pub mod jobs;
 mod messages;
 mod request_key;
 mod turns;
 
 use std::sync::Arc;
 
-use domain::{Clock, Conversation, ConversationId, Cursor, LanguageModel, Principal, TurnId};
+use domain::{Clock, Conversation, ConversationId, Cursor, Job, JobId, JobState, LanguageModel, Principal, TurnId};
 use store::Store;
 
 pub use accounts::{Cookie, SignInCode};
@@ -68,6 +69,7 @@ struct Inner {
     runners: turns::Runners,
     histories: turns::Histories,
     accounts: accounts::Accounts,
+    workers: jobs::Workers,
 }
 
 impl Engine {
@@ -76,6 +78,14 @@ impl Engine {
     /// # Errors
     /// The default model is none of the catalogue's; or the database's.
     pub async fn start(parts: Parts) -> Result<Self> {
+        Self::start_with(parts, jobs::Kinds::ours()).await
+    }
+
+    /// As [`Self::start`], with these kinds of job.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(parts: Parts, kinds: jobs::Kinds) -> Result<Self> {
         let engine = Self {
             inner: Arc::new(Inner {
                 bus: events::Bus::new(parts.store.clone()),
@@ -86,16 +96,18 @@ impl Engine {
                 runners: turns::Runners::default(),
                 histories: turns::Histories::default(),
                 accounts: accounts::Accounts::default(),
+                workers: jobs::Workers::new(kinds),
                 settings: parts.settings,
             }),
         };
         turns::resume_all(&engine).await?;
+        jobs::start(&engine).await.map_err(Error::from)?;
         Ok(engine)
     }
 
-    /// Stops claiming turns, lets those that run finish until `patience_ms` is over, and stores what is open.
+    /// Stops claiming turns and jobs, lets those that run finish until `patience_ms` is over, and stores what is open.
     pub async fn drain(&self, patience_ms: u64) {
-        turns::drain(self, patience_ms).await;
+        tokio::join!(turns::drain(self, patience_ms), jobs::drain(self, patience_ms));
     }
 
     #[must_use]
@@ -225,6 +237,35 @@ impl Engine {
         key: Option<RequestKey>,
     ) -> Result<bool> {
         turns::cancel(self, who, id, turn, key).await
+    }
+
+    // Jobs.
+
+    /// What it takes to enqueue a job inside a transaction.
+    #[must_use]
+    pub fn queue(&self) -> jobs::Queue {
+        self.inner.workers.queue(Arc::clone(&self.inner.clock))
+    }
+
+    /// Looks for due jobs now: for whoever has turned the clock.
+    pub fn wake_jobs(&self) {
+        self.inner.workers.wake();
+    }
+
+    /// The jobs in this state, those that were due last first. For the owner only.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn jobs(&self, who: Principal, state: JobState, limit: u32) -> Result<Vec<Job>> {
+        jobs::jobs(self, who, state, limit).await
+    }
+
+    /// Lets a dead job wait again, due now and with all its attempts before it. For the owner only.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: there is no such dead job.
+    pub async fn retry_job(&self, who: Principal, id: JobId) -> Result<Job> {
+        jobs::retry_job(self, who, id).await
     }
 
     // Following.

@@ -17,6 +17,13 @@ pub(crate) fn sqlite_list(ids: &[Uuid]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
+/// The present time by the database's clock, in milliseconds since 1970.
+pub(crate) const NOW: &str = "SELECT CAST(round(unixepoch('subsec') * 1000) AS bigint)";
+
+/// Behind a query for rows that are about to be changed: those that another node is changing are left out. SQLite has one
+/// writer, who sees what all others have done.
+pub(crate) const SKIP_LOCKED: &str = "";
+
 /// The index holds no second copy of the words: it points to the rows of `part`.
 pub(crate) const CREATE_SEARCH: &str = "CREATE VIRTUAL TABLE part_search USING fts5(text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2')";
 

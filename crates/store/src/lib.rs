@@ -8,6 +8,7 @@ pub mod conversations;
 pub mod deltas;
 mod dialect;
 pub mod events;
+pub mod jobs;
 pub mod messages;
 mod migrate;
 pub mod request_keys;
@@ -93,6 +94,12 @@ impl Store {
     /// See [`OpenError`]; there is no fall-back.
     pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
         Ok(Self { database: sqlite::Sqlite::open(url)? })
+    }
+
+    /// Whether no other process can have the database open while this one has.
+    #[must_use]
+    pub const fn is_exclusive(&self) -> bool {
+        true
     }
 
     /// Runs `work` over one consistent state of the database.

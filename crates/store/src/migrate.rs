@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 use crate::dialect;
 
-const MIGRATIONS: &[&[&str]] = &[&[include_str!("migrations/0001_house.sql"), dialect::CREATE_SEARCH]];
+const MIGRATIONS: &[&[&str]] =
+    &[&[include_str!("migrations/0001_house.sql"), dialect::CREATE_SEARCH], &[include_str!("migrations/0002_jobs.sql")]];
 
 /// The newest schema that this version knows.
 pub(crate) const KNOWN: i64 = MIGRATIONS.len() as i64;

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use domain::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use tokio::sync::oneshot;
@@ -172,6 +173,14 @@ impl<'c> Tx<'c> {
     /// The statement failed; the transaction is poisoned.
     pub fn query_one(&mut self, sql: &str, values: &[Value]) -> Result<Option<Row>, StoreError> {
         Ok(self.query(sql, values)?.into_iter().next())
+    }
+
+    /// The present time by the database's clock. What several nodes must agree on is measured with it.
+    ///
+    /// # Errors
+    /// The statement failed; the transaction is poisoned.
+    pub fn now(&mut self) -> Result<Timestamp, StoreError> {
+        self.query_one(dialect::NOW, &[])?.map_or(Ok(Timestamp(0)), |row| row.get(0).map(Timestamp))
     }
 
     fn statement<T>(

@@ -1,6 +1,7 @@
-//! Our own endpoints: sign-in, who am I, health. Their errors are problem+json.
+//! Our own endpoints: sign-in, who am I, health, jobs. Their errors are problem+json.
 
 mod health;
+mod jobs;
 mod sign_in;
 
 use axum::Router;
@@ -18,4 +19,6 @@ pub fn routes() -> Router<App> {
         .at("/api/sign-out", post(sign_in::sign_out))
         .at("/api/sign-in-codes", post(sign_in::new_code))
         .at("/api/me", get(sign_in::me))
+        .at("/api/jobs", get(jobs::list))
+        .at("/api/jobs/{id}/retry", post(jobs::retry))
 }

@@ -1,0 +1,257 @@
+//! The queue of background work. Whoever claims a job gets a lease on the database's clock and a fence; every later word
+//! about the job must show the fence, so that a holder whose lease has passed on changes nothing.
+
+use domain::{Job, JobId, JobState, Timestamp};
+use uuid::Uuid;
+
+use crate::{Row, StoreError, Tx, dialect};
+
+const COLUMNS: &str = "j.id, j.kind, j.state, j.run_at, j.created_at, j.attempts, j.error";
+
+/// A job to be stored.
+#[derive(Debug, Clone)]
+pub struct NewJob<'a> {
+    pub id: JobId,
+    pub kind: &'a str,
+    pub body: &'a str,
+    pub lane: Option<&'a str>,
+    pub unique: Option<Unique<'a>>,
+    pub run_at: Timestamp,
+    pub at: Timestamp,
+}
+
+/// At most one job of its kind waits under a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Unique<'a> {
+    pub key: &'a str,
+    pub repeat: Repeat,
+}
+
+/// What a second job under a key means for the one that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The one that waits stays as it is.
+    Keep,
+    /// It gets the new body and the new time.
+    Replace,
+    /// As [`Self::Replace`], but it becomes due this long after it was first enqueued at the latest.
+    PushBack { at_most_ms: i64 },
+}
+
+/// A job that was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    pub id: JobId,
+    pub body: String,
+    /// This one included.
+    pub attempt: u32,
+    pub fence: i64,
+}
+
+/// Stores a job, or does to the one that waits under its key what [`Repeat`] says. Returns the id of the one that waits now.
+///
+/// # Errors
+/// The database's.
+pub fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<JobId, StoreError> {
+    let replace = "body = excluded.body, attempts = 0, error = NULL, run_at = ";
+    let on_repeat = match job.unique.map(|unique| unique.repeat) {
+        None | Some(Repeat::Keep) => "kind = job.kind".to_owned(),
+        Some(Repeat::Replace) => format!("{replace} excluded.run_at"),
+        Some(Repeat::PushBack { at_most_ms }) => format!(
+            "{replace} CASE WHEN excluded.run_at > job.created_at + {at_most_ms} \
+             THEN job.created_at + {at_most_ms} ELSE excluded.run_at END"
+        ),
+    };
+    let sql = format!(
+        "INSERT INTO job (id, kind, body, unique_key, lane, position, state, run_at, created_at, attempts, fence) \
+         VALUES ($1, $2, $3, $4, $5, (SELECT COALESCE(MAX(l.position), 0) + 1 FROM job l WHERE l.lane = $5), \
+             'waiting', $6, $7, 0, 0) \
+         ON CONFLICT (kind, unique_key) WHERE state = 'waiting' DO UPDATE SET {on_repeat} RETURNING id"
+    );
+    let values = [
+        job.id.uuid().into(),
+        job.kind.into(),
+        job.body.into(),
+        job.unique.map(|unique| unique.key).into(),
+        job.lane.into(),
+        job.run_at.0.into(),
+        job.at.0.into(),
+    ];
+    let row = tx.query_one(&sql, &values)?.ok_or_else(|| StoreError::Failed("a job was not stored".to_owned()))?;
+    Ok(JobId::from_uuid(row.get::<Uuid>(0)?))
+}
+
+/// Removes the job of this key, whether it waits or runs: what one that runs wants to store at its end is then refused.
+/// `false`: there is none.
+///
+/// # Errors
+/// The database's.
+pub fn cancel(tx: &mut Tx, kind: &str, key: &str) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM job WHERE kind = $1 AND unique_key = $2 AND state IN ('waiting', 'running')";
+    Ok(tx.execute(sql, &[kind.into(), key.into()])? > 0)
+}
+
+/// The job that waits under this key.
+///
+/// # Errors
+/// The database's.
+pub fn waiting(tx: &mut Tx, kind: &str, key: &str) -> Result<Option<Job>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM job j WHERE j.kind = $1 AND j.unique_key = $2 AND j.state = 'waiting'");
+    tx.query_one(&sql, &[kind.into(), key.into()])?.map(|row| job(&row)).transpose()
+}
+
+/// When the next job is due, by the time it was enqueued for. A job whose holder has let its lease run out is due now.
+///
+/// # Errors
+/// The database's.
+pub fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
+    let now = tx.now()?;
+    let sql = "SELECT 1 FROM job WHERE state = 'running' AND leased_until <= $1 LIMIT 1";
+    if tx.query_one(sql, &[now.0.into()])?.is_some() {
+        return Ok(Some(Timestamp(0)));
+    }
+    let row = tx.query_one("SELECT MIN(run_at) FROM job WHERE state = 'waiting'", &[])?;
+    Ok(row.map(|row| row.get::<Option<i64>>(0)).transpose()?.flatten().map(Timestamp))
+}
+
+/// Claims jobs of a kind that are due at `now`: at most `limit`, of each lane only the first.
+///
+/// # Errors
+/// The database's.
+pub fn claim(tx: &mut Tx, kind: &str, limit: u32, now: Timestamp, lease_ms: i64) -> Result<Vec<Claimed>, StoreError> {
+    let clock = tx.now()?;
+    let sql = format!(
+        "SELECT j.id FROM job j \
+         WHERE j.kind = $1 AND ((j.state = 'waiting' AND j.run_at <= $2) OR (j.state = 'running' AND j.leased_until <= $3)) \
+             AND (j.lane IS NULL OR NOT EXISTS ( \
+                 SELECT 1 FROM job e WHERE e.lane = j.lane AND e.state <> 'dead' \
+                 AND (e.position < j.position OR (e.position = j.position AND e.id < j.id)))) \
+         ORDER BY j.run_at, j.id LIMIT $4 {}",
+        dialect::SKIP_LOCKED
+    );
+    let due = tx.query(&sql, &[kind.into(), now.0.into(), clock.0.into(), i64::from(limit).into()])?;
+    let mut claimed = Vec::new();
+    for row in due {
+        let row = tx.query_one(
+            "UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, leased_until = $2 \
+             WHERE id = $1 RETURNING id, body, attempts, fence",
+            &[row.get::<Uuid>(0)?.into(), (clock.0 + lease_ms).into()],
+        )?;
+        claimed.extend(row.map(|row| claim_of(&row)).transpose()?);
+    }
+    Ok(claimed)
+}
+
+/// Removes a job that is done. `false`: it is not the caller's any more, and the transaction must be given up.
+///
+/// # Errors
+/// The database's.
+pub fn complete(tx: &mut Tx, id: JobId, fence: i64) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM job WHERE id = $1 AND fence = $2 AND state = 'running'";
+    Ok(tx.execute(sql, &[id.uuid().into(), fence.into()])? > 0)
+}
+
+/// Prolongs the lease. `false`: the job is not the caller's any more.
+///
+/// # Errors
+/// The database's.
+pub fn hold(tx: &mut Tx, id: JobId, fence: i64, lease_ms: i64) -> Result<bool, StoreError> {
+    let until = tx.now()?.0 + lease_ms;
+    let sql = "UPDATE job SET leased_until = $3 WHERE id = $1 AND fence = $2 AND state = 'running'";
+    Ok(tx.execute(sql, &[id.uuid().into(), fence.into(), until.into()])? > 0)
+}
+
+/// Lets a job wait again. If another waits under its key by now, that one has taken its place.
+///
+/// # Errors
+/// The database's.
+pub fn retry(tx: &mut Tx, id: JobId, fence: i64, run_at: Timestamp, error: &str) -> Result<(), StoreError> {
+    let superseded = "DELETE FROM job WHERE id = $1 AND fence = $2 AND state = 'running' AND unique_key IS NOT NULL AND EXISTS ( \
+             SELECT 1 FROM job o WHERE o.kind = job.kind AND o.unique_key = job.unique_key AND o.state = 'waiting')";
+    tx.execute(superseded, &[id.uuid().into(), fence.into()])?;
+    let sql = "UPDATE job SET state = 'waiting', run_at = $3, error = $4, leased_until = NULL \
+         WHERE id = $1 AND fence = $2 AND state = 'running'";
+    tx.execute(sql, &[id.uuid().into(), fence.into(), run_at.0.into(), error.into()])?;
+    Ok(())
+}
+
+/// Gives a job back without having tried it: at once due, and the attempt does not count.
+///
+/// # Errors
+/// The database's.
+pub fn release(tx: &mut Tx, id: JobId, fence: i64, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE job SET attempts = attempts - 1 WHERE id = $1 AND fence = $2 AND state = 'running'";
+    tx.execute(sql, &[id.uuid().into(), fence.into()])?;
+    retry(tx, id, fence, now, "The server stopped while it ran.")
+}
+
+/// Marks a job as failed for good. It no longer holds its key, nor up its lane.
+///
+/// # Errors
+/// The database's.
+pub fn bury(tx: &mut Tx, id: JobId, fence: i64, now: Timestamp, error: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE job SET state = 'dead', unique_key = NULL, run_at = $3, error = $4, leased_until = NULL \
+         WHERE id = $1 AND fence = $2 AND state = 'running'";
+    tx.execute(sql, &[id.uuid().into(), fence.into(), now.0.into(), error.into()])?;
+    Ok(())
+}
+
+/// Lets a dead job wait again, with all its attempts before it. `None`: there is no such dead job.
+///
+/// # Errors
+/// The database's.
+pub fn revive(tx: &mut Tx, id: JobId, now: Timestamp) -> Result<Option<Job>, StoreError> {
+    let sql = "UPDATE job SET state = 'waiting', attempts = 0, run_at = $2 WHERE id = $1 AND state = 'dead'";
+    tx.execute(sql, &[id.uuid().into(), now.0.into()])?;
+    let sql = format!("SELECT {COLUMNS} FROM job j WHERE j.id = $1 AND j.state = 'waiting'");
+    tx.query_one(&sql, &[id.uuid().into()])?.map(|row| job(&row)).transpose()
+}
+
+/// The jobs in this state, those that were due last first.
+///
+/// # Errors
+/// The database's.
+pub fn list(tx: &mut Tx, state: JobState, limit: u32) -> Result<Vec<Job>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM job j WHERE j.state = $1 ORDER BY j.run_at DESC, j.id DESC LIMIT $2");
+    tx.query(&sql, &[state.as_str().into(), i64::from(limit).into()])?.iter().map(job).collect()
+}
+
+/// Ends every lease: whoever held them is gone. Only for a database that no other process has open.
+///
+/// # Errors
+/// The database's.
+pub fn end_leases(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.execute("UPDATE job SET leased_until = 0 WHERE state = 'running'", &[])?;
+    Ok(())
+}
+
+/// Forgets those that died before `before`.
+///
+/// # Errors
+/// The database's.
+pub fn forget_dead(tx: &mut Tx, before: Timestamp) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM job WHERE state = 'dead' AND run_at < $1", &[before.0.into()])?;
+    Ok(())
+}
+
+fn claim_of(row: &Row) -> Result<Claimed, StoreError> {
+    Ok(Claimed {
+        id: JobId::from_uuid(row.get::<Uuid>(0)?),
+        body: row.get(1)?,
+        attempt: u32::try_from(row.get::<i64>(2)?).unwrap_or(u32::MAX),
+        fence: row.get(3)?,
+    })
+}
+
+fn job(row: &Row) -> Result<Job, StoreError> {
+    let state: String = row.get(2)?;
+    Ok(Job {
+        id: JobId::from_uuid(row.get::<Uuid>(0)?),
+        kind: row.get(1)?,
+        state: JobState::parse(&state).ok_or_else(|| StoreError::Failed(format!("stored job state {state:?}")))?,
+        run_at: Timestamp(row.get(3)?),
+        created_at: Timestamp(row.get(4)?),
+        attempts: u32::try_from(row.get::<i64>(5)?).unwrap_or(u32::MAX),
+        error: row.get(6)?,
+    })
+}
