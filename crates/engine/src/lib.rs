@@ -196,6 +196,14 @@ impl Engine {
         messages::post(self, who, post).await
     }
 
+    /// The same, and everything in the conversation from that message on.
+    ///
+    /// # Errors
+    /// As [`Self::post_message`].
+    pub async fn post_and_follow(&self, who: Principal, post: Post) -> Result<(Posted, Follow)> {
+        messages::post_and_follow(self, who, post).await
+    }
+
     /// The newest `limit` text blocks (before the block or message `before`), oldest first, each as one row.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ impl DataDir {
         let failed = |reason| DataDirError::Io { path: self.token_path(), reason };
         getrandom::fill(&mut secret).map_err(|error| failed(io::Error::other(error.to_string())))?;
         let token = format!("{TOKEN_PREFIX}{}", hex(&secret));
-        write_line(&self.token_path(), &token)?;
+        write_line(&self.token_path(), &token, Keep::ThroughPowerCuts)?;
         Ok(token)
     }
 
@@ -89,7 +89,7 @@ impl DataDir {
     /// # Errors
     /// The file cannot be written.
     pub fn note_address(&self, address: SocketAddr) -> Result<(), DataDirError> {
-        write_line(&self.address_path(), &address.to_string())
+        write_line(&self.address_path(), &address.to_string(), Keep::WhileRunning)
     }
 
     /// Where a server was running last; it may have ended without a word.
@@ -156,13 +156,23 @@ fn read_line(path: &Path) -> Result<Option<String>, DataDirError> {
     }
 }
 
+/// How long a line must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    ThroughPowerCuts,
+    /// A sync takes milliseconds of every start, and after a power cut nobody listens there.
+    WhileRunning,
+}
+
 /// Writes beside the file and renames, so that nobody ever reads half of it.
-fn write_line(path: &Path, line: &str) -> Result<(), DataDirError> {
+fn write_line(path: &Path, line: &str, keep: Keep) -> Result<(), DataDirError> {
     let beside = path.with_extension(format!("{}.new", std::process::id()));
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&beside)?;
         file.write_all(format!("{line}\n").as_bytes())?;
-        file.sync_all()?;
+        if keep == Keep::ThroughPowerCuts {
+            file.sync_all()?;
+        }
         std::fs::rename(&beside, path)
     };
     write().map_err(|reason| DataDirError::Io { path: path.to_owned(), reason })

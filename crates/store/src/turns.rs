@@ -71,15 +71,16 @@ pub fn conversations_with_open_turns(tx: &mut Tx) -> Result<Vec<ConversationId>,
     rows.iter().map(|row| Ok(ConversationId::from_uuid(row.get::<Uuid>(0)?))).collect()
 }
 
-/// Marks the turn as running since event `seq`.
+/// Marks the turn as running since event `seq`. Returns the how-manieth it is to start in its conversation.
 ///
 /// # Errors
 /// The database's.
-pub fn start(tx: &mut Tx, id: TurnId, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
+pub fn start(tx: &mut Tx, id: TurnId, seq: Seq, at: Timestamp) -> Result<i64, StoreError> {
     let sql = "UPDATE turn SET state = 'running', started_at = $2, started_seq = $3, ordinal = \
-         (SELECT COALESCE(MAX(o.ordinal), 0) + 1 FROM turn o WHERE o.conversation_id = turn.conversation_id) WHERE id = $1";
-    tx.execute(sql, &[id.uuid().into(), at.0.into(), seq.0.into()])?;
-    Ok(())
+         (SELECT COALESCE(MAX(o.ordinal), 0) + 1 FROM turn o WHERE o.conversation_id = turn.conversation_id) WHERE id = $1 \
+         RETURNING ordinal";
+    let row = tx.query_one(sql, &[id.uuid().into(), at.0.into(), seq.0.into()])?;
+    row.map_or(Ok(0), |row| row.get(0))
 }
 
 /// Counts that the turn is taken up again after a crash; returns how often that has happened, this time included.

@@ -6,7 +6,7 @@ use domain::{ConversationId, Event, EventKind, Seq, Timestamp, TurnId};
 use store::events::{self, Fence};
 use store::{StoreError, Tx};
 
-use super::Bus;
+use super::{Attached, Bus, Live};
 use crate::{Engine, Error};
 
 /// Why a transaction that appends did not happen.
@@ -35,12 +35,21 @@ pub(crate) struct Append {
     conversation: ConversationId,
     fence: Fence,
     at: Timestamp,
+    /// The live log, if it was held before the transaction began.
+    live: Option<Arc<Live>>,
 }
 
 impl Append {
     /// Appends to `conversation` at the present time.
     pub(crate) fn to(engine: &Engine, conversation: ConversationId, fence: Fence) -> Self {
-        Self { bus: Arc::clone(&engine.inner.bus), conversation, fence, at: engine.inner.clock.now() }
+        Self { bus: Arc::clone(&engine.inner.bus), conversation, fence, at: engine.inner.clock.now(), live: None }
+    }
+
+    /// The same, and a hold on the live log. Once something is appended, the log is loaded: it is held since before that, so
+    /// it has everything from there on, and the store need not be asked where it ends.
+    pub(crate) fn holding(engine: &Engine, conversation: ConversationId, fence: Fence) -> (Self, Attached) {
+        let attached = engine.inner.bus.hold(conversation);
+        (Self { live: Some(Arc::clone(&attached.live)), ..Self::to(engine, conversation, fence) }, attached)
     }
 
     pub(crate) const fn at(&self) -> Timestamp {
@@ -61,8 +70,13 @@ impl Append {
         let event =
             Event { conversation: self.conversation, seq: head.seq, epoch: head.epoch, at: self.at, turn, kind: kind(head.seq) };
         events::insert(tx, &event)?;
-        let (bus, published) = (Arc::clone(&self.bus), event.clone());
-        tx.after_commit(move || bus.publish(&published));
+        let (bus, live, published) = (Arc::clone(&self.bus), self.live.clone(), event.clone());
+        tx.after_commit(move || {
+            if let Some(live) = live {
+                live.load(published.epoch, Seq(published.seq.0 - 1));
+            }
+            bus.publish(&published);
+        });
         Ok(event)
     }
 }

@@ -64,7 +64,8 @@ impl Bus {
         self.flusher.flush_now().await;
     }
 
-    fn hold(self: &Arc<Self>, conversation: ConversationId) -> Attached {
+    /// The live log of a conversation, which stays while the answer is held. It may not know yet where it ends.
+    pub(super) fn hold(self: &Arc<Self>, conversation: ConversationId) -> Attached {
         let mut all = self.lock();
         let held = all.entry(conversation).or_insert_with(|| Held { live: Arc::new(Live::new(conversation)), holders: 0 });
         held.holders += 1;
@@ -92,6 +93,13 @@ impl Drop for Attached {
                 all.remove(&self.live.conversation);
             }
         }
+    }
+}
+
+impl Attached {
+    /// A second hold on the same log.
+    pub(crate) fn again(&self) -> Self {
+        self.bus.hold(self.live.conversation)
     }
 }
 

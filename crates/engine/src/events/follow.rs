@@ -115,6 +115,13 @@ enum Stage {
 }
 
 impl Follow {
+    /// What comes behind the fact that `cursor` names, if the live log still has all of that.
+    pub(crate) fn behind(engine: &Engine, attached: Attached, cursor: Cursor) -> Option<Self> {
+        let grown = attached.live.watch();
+        let next = attached.live.index_behind(cursor.seq)?;
+        Some(Self { engine: engine.clone(), attached, grown, seen: cursor, stage: Stage::Live { next } })
+    }
+
     /// What comes next: at least one entry; `None` once the conversation is deleted. May be dropped and called again
     /// without losing anything.
     ///

@@ -252,6 +252,15 @@ impl Live {
         Mark { index, cursor: Cursor { epoch, seq, offset }, open: state.open.clone() }
     }
 
+    /// The number of the entry of the fact behind `seq`; `None` if it is not here.
+    pub(crate) fn index_behind(&self, seq: Seq) -> Option<u64> {
+        let state = self.lock();
+        let index = state.entries.partition_point(|entry| entry.cursor.seq <= seq);
+        let next = state.entries.get(index)?;
+        let is_it = matches!(&next.what, What::Fact(event) if event.seq.0 == seq.0 + 1);
+        is_it.then_some(state.base + index as u64)
+    }
+
     /// At most `limit` entries from number `index` on; possibly none.
     pub(crate) fn entries(&self, index: u64, limit: usize) -> Found {
         let state = self.lock();

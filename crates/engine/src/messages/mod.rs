@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use domain::{ConversationId, Cursor, Message, MessageId, Mode, Outcome, PartId, Timestamp, TurnId};
 
-pub(crate) use post::post;
+pub(crate) use post::{post, post_and_follow};
 pub(crate) use read::{rows, rows_at, transcript};
 
 /// A message to be posted.

@@ -12,15 +12,42 @@ use store::{Tx, conversations, events, messages, turns};
 
 use super::{Post, Posted, TitleRule, WhenBusy};
 use crate::conversations::TITLES_TO_REPLACE;
-use crate::events::Append;
+use crate::events::{Append, Attached, Follow, From, follow};
 use crate::request_key::fingerprint;
-use crate::turns::runner;
+use crate::turns::{Claimed, runner, take};
 use crate::{Engine, Error, Result, access, to_its_end};
 
 /// Messages that may wait in one conversation. More would hardly be read by the time they are answered.
 const QUEUE: usize = 50;
 
 pub(crate) async fn post(engine: &Engine, who: Principal, post: Post) -> Result<Posted> {
+    Ok(post_holding(engine, who, post).await?.0)
+}
+
+/// Posts a message and follows the conversation from the message on.
+pub(crate) async fn post_and_follow(engine: &Engine, who: Principal, post: Post) -> Result<(Posted, Follow)> {
+    let conversation = post.conversation;
+    // A message that steers may come in the middle of a text. Who follows already sees exactly what comes after it.
+    let ahead = match post.when_busy {
+        WhenBusy::Steer => Some(follow(engine, who, conversation, From::Now).await?.follow),
+        WhenBusy::Queue | WhenBusy::Interrupt | WhenBusy::Reject => None,
+    };
+    let (posted, attached) = post_holding(engine, who, post).await?;
+    let ahead = match ahead {
+        Some(follow) => Some(follow),
+        None => Follow::behind(engine, attached, posted.before),
+    };
+    match ahead.filter(|_| !posted.duplicate) {
+        Some(follow) => Ok((posted, follow)),
+        None => {
+            let follow = follow(engine, who, conversation, From::Cursor(posted.before)).await?.follow;
+            Ok((posted, follow))
+        }
+    }
+}
+
+/// Also gives a hold on the live log that is older than the message.
+async fn post_holding(engine: &Engine, who: Principal, post: Post) -> Result<(Posted, Attached)> {
     if post.text.trim().is_empty() {
         return Err(Error::EmptyMessage);
     }
@@ -32,29 +59,53 @@ pub(crate) async fn post(engine: &Engine, who: Principal, post: Post) -> Result<
         Some(path) => Some(access::workdir(engine, who, path).await?),
         None => None,
     };
-    let append = Append::to(engine, conversation, Fence::Open);
+    let (append, attached) = Append::holding(engine, conversation, Fence::Open);
     let engine = engine.clone();
     // The sender may be gone before it has an answer. What is stored is answered all the same.
     to_its_end(async move {
-        let (posted, interrupted) = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir)).await?;
-        if let Some(turn) = interrupted {
-            // It is ended in the background: the message is safe, and its sender need not wait.
-            runner::interrupt(&engine, conversation, turn);
+        let may_start = runner::reserve(&engine, conversation);
+        let stored = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir, may_start)).await;
+        let (posted, claimed) = match stored {
+            Ok(Stored { posted, interrupted, claimed }) => {
+                if let Some(turn) = interrupted {
+                    // It is ended in the background: the message is safe, and its sender need not wait.
+                    runner::interrupt(&engine, conversation, turn);
+                }
+                if claimed.is_none() {
+                    runner::wake(&engine, conversation);
+                }
+                (Ok(posted), claimed.map(|claimed| claimed.holding(attached.again())))
+            }
+            Err(error) => (Err(error), None),
+        };
+        if may_start {
+            runner::go_on_reserved(&engine, conversation, claimed);
         }
-        runner::wake(&engine, conversation);
-        Ok(posted)
+        Ok((posted?, attached))
     })
     .await
 }
 
-/// Also says which turn is to be interrupted for the message.
-fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Option<PathBuf>) -> Result<(Posted, Option<TurnId>)> {
+/// What came of a message.
+struct Stored {
+    posted: Posted,
+    /// The turn that is to be interrupted for it.
+    interrupted: Option<TurnId>,
+    /// Its turn, started in the same transaction.
+    claimed: Option<Claimed>,
+}
+
+/// `may_start`: if nothing else is to be answered before it, its turn starts at once. That saves a commit in most turns.
+fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Option<PathBuf>, may_start: bool) -> Result<Stored> {
     let conversation = access::conversation(tx, who, post.conversation)?;
     let print = fingerprint(&[post.text.as_bytes()]);
     if let Some(client_id) = &post.client_id
         && let Some((message, before)) = messages::by_client_id(tx, conversation.id, who.account(), client_id)?
     {
-        return if before == print { Ok((duplicate(tx, message)?, None)) } else { Err(Error::Conflict) };
+        if before != print {
+            return Err(Error::Conflict);
+        }
+        return Ok(Stored { posted: duplicate(tx, message)?, interrupted: None, claimed: None });
     }
     let open = turns::open(tx, conversation.id)?;
     let running = open.iter().find(|turn| turn.state == TurnState::Running);
@@ -73,13 +124,17 @@ fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Opti
         (WhenBusy::Queue | WhenBusy::Steer | WhenBusy::Reject, None) => u32::try_from(open.len()).unwrap_or(u32::MAX),
     };
     let turn = match steered {
-        Some(running) => running.id,
+        Some(running) => running.clone(),
         None => queue_turn(tx, append, &conversation, &post, workdir)?,
     };
-    let message =
-        add_message(tx, append, who, &conversation, &post, &Answer { turn, queued, steered: steered.is_some() }, &print)?;
-    name(tx, append, conversation, &post)?;
-    Ok((message, interrupted))
+    let answer = Answer { turn: turn.id, queued, steered: steered.is_some() };
+    let posted = add_message(tx, append, who, &conversation, &post, &answer, &print)?;
+    let conversation = name(tx, append, conversation, &post)?;
+    let claimed = match may_start && open.is_empty() {
+        true => Some(take(tx, append, conversation, turn, vec![posted.message.clone()])?),
+        false => None,
+    };
+    Ok(Stored { posted, interrupted, claimed })
 }
 
 /// By which turn a message is answered.
@@ -89,13 +144,7 @@ struct Answer {
     steered: bool,
 }
 
-fn queue_turn(
-    tx: &mut Tx,
-    append: &Append,
-    conversation: &Conversation,
-    post: &Post,
-    workdir: Option<PathBuf>,
-) -> Result<TurnId> {
+fn queue_turn(tx: &mut Tx, append: &Append, conversation: &Conversation, post: &Post, workdir: Option<PathBuf>) -> Result<Turn> {
     let turn = Turn {
         id: TurnId::new(),
         conversation: conversation.id,
@@ -113,7 +162,7 @@ fn queue_turn(
         WhenBusy::Queue | WhenBusy::Steer | WhenBusy::Reject => turns::Position::Last,
     };
     turns::insert(tx, &turn, position)?;
-    Ok(turn.id)
+    Ok(turn)
 }
 
 fn add_message(
@@ -157,20 +206,20 @@ fn add_message(
     Ok(Posted { message, turn: answer.turn, queued: answer.queued, duplicate: false, before })
 }
 
-/// The first message names a conversation whose title nobody chose.
-fn name(tx: &mut Tx, append: &Append, mut conversation: Conversation, post: &Post) -> Result<()> {
+/// The first message names a conversation whose title nobody chose. Returns it as it is then.
+fn name(tx: &mut Tx, append: &Append, mut conversation: Conversation, post: &Post) -> Result<Conversation> {
     if !TITLES_TO_REPLACE.contains(&conversation.title.as_str()) {
-        return Ok(());
+        return Ok(conversation);
     }
     let title = title(&post.text, post.title_rule);
     if title.is_empty() || title == conversation.title {
-        return Ok(());
+        return Ok(conversation);
     }
     append.event(tx, None, |_| EventKind::ConversationRenamed { title: title.clone() })?;
     conversation.title = title;
     conversation.updated_at = conversation.updated_at.max(append.at());
     conversations::update(tx, &conversation)?;
-    Ok(())
+    Ok(conversation)
 }
 
 fn title(text: &str, rule: TitleRule) -> String {

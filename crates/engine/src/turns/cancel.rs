@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use domain::{ConversationId, EventKind, Outcome, Principal, TurnId, TurnState, Usage};
 use store::events::Fence;
-use store::{Tx, turns};
+use store::{Tx, messages, turns};
 
 use super::claim::start;
 use super::{resume, runner};
@@ -92,7 +92,8 @@ pub(crate) fn end_queued(tx: &mut Tx, append: &Append, id: ConversationId) -> Re
 /// Its log has a start and an end like any other's, so that whoever waits for it is told.
 fn end_if_queued(tx: &mut Tx, append: &Append, id: TurnId) -> Result<bool> {
     let Some(turn) = turns::get(tx, id)?.filter(|turn| turn.state == TurnState::Queued) else { return Ok(false) };
-    start(tx, append, &turn)?;
+    let answers = messages::of_turns(tx, &[id])?.into_iter().map(|message| message.id).collect();
+    start(tx, append, &turn, answers)?;
     let event = append.event(tx, Some(id), |_| EventKind::TurnFinished {
         reply: turn.reply,
         last: turn.reply,

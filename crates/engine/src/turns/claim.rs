@@ -1,8 +1,10 @@
-use domain::{Author, Conversation, ConversationId, EventKind, Message, MessageId, Place, ToolCall, Turn, TurnId, TurnState};
+use domain::{
+    Author, Conversation, ConversationId, EventKind, Message, MessageId, Place, Seq, ToolCall, Turn, TurnId, TurnState,
+};
 use store::events::Fence;
 use store::{StoreError, Tx, conversations, messages, turns};
 
-use crate::events::Append;
+use crate::events::{Append, Attached};
 use crate::{Engine, Error, Result};
 
 /// A turn that is ours to run.
@@ -18,6 +20,25 @@ pub(crate) struct Claimed {
     pub(super) open_calls: Vec<(u32, ToolCall)>,
     /// The message with the results that those calls' step has so far.
     pub(super) results: Option<MessageId>,
+    /// The live log, if it is held since before the turn started.
+    pub(super) attached: Option<Attached>,
+    /// All that the model is to be asked, if the turn is the first of its conversation, so that it need not be read.
+    pub(super) first: Option<First>,
+}
+
+impl Claimed {
+    /// With the live log, which somebody has held since before the turn started.
+    pub(crate) fn holding(self, attached: Attached) -> Self {
+        Self { attached: Some(attached), ..self }
+    }
+}
+
+/// What is said when the first turn of a conversation starts.
+#[derive(Debug)]
+pub(super) struct First {
+    pub(super) said: Vec<Message>,
+    /// The end of the log at that moment.
+    pub(super) as_of: Seq,
 }
 
 /// What there is to do in a conversation.
@@ -31,8 +52,8 @@ pub(super) enum Next {
 
 /// Takes the first turn of the queue.
 pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
-    let append = Append::to(engine, id, Fence::Open);
-    engine
+    let (append, attached) = Append::holding(engine, id, Fence::Open);
+    let mut next = engine
         .inner
         .store
         .write(move |tx| {
@@ -42,22 +63,39 @@ pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
             if turn.state == TurnState::Running {
                 return Ok(Next::Abandoned(turn.id));
             }
-            let epoch = start(tx, &append, &turn)?;
-            let turn = turns::get(tx, turn.id)?.ok_or(Error::NotFound)?;
-            let message = turn.reply;
-            let claimed = Claimed { conversation, turn, epoch, message, open_calls: Vec::new(), results: None };
-            Ok::<_, Error>(Next::Run(Box::new(claimed)))
+            let said = messages::of_turns(tx, &[turn.id])?;
+            Ok::<_, Error>(Next::Run(Box::new(take(tx, &append, conversation, turn, said)?)))
         })
-        .await
+        .await?;
+    if let Next::Run(claimed) = &mut next {
+        claimed.attached = Some(attached);
+    }
+    Ok(next)
 }
 
-/// Marks a queued turn as running and begins its reply. Returns the epoch.
-pub(super) fn start(tx: &mut Tx, append: &Append, turn: &Turn) -> Result<i64> {
-    let answers = messages::of_turns(tx, &[turn.id])?.into_iter().map(|message| message.id).collect();
+/// Takes a queued turn before which no other waits or runs. `said`: its messages.
+pub(crate) fn take(tx: &mut Tx, append: &Append, conversation: Conversation, turn: Turn, said: Vec<Message>) -> Result<Claimed> {
+    let Started { seq, epoch, ordinal } = start(tx, append, &turn, said.iter().map(|message| message.id).collect())?;
+    let turn = Turn { state: TurnState::Running, started_at: Some(append.at()), ..turn };
+    let first = (ordinal == 1).then_some(First { said, as_of: seq });
+    let message = turn.reply;
+    Ok(Claimed { conversation, turn, epoch, message, open_calls: Vec::new(), results: None, attached: None, first })
+}
+
+/// The start of a turn, as it is in the log.
+pub(super) struct Started {
+    seq: Seq,
+    epoch: i64,
+    /// The how-manieth turn it is to start in its conversation.
+    ordinal: i64,
+}
+
+/// Marks a queued turn as running and begins its reply.
+pub(super) fn start(tx: &mut Tx, append: &Append, turn: &Turn, answers: Vec<MessageId>) -> Result<Started> {
     let event = append.event(tx, Some(turn.id), |_| EventKind::TurnStarted { reply: turn.reply, answers })?;
-    turns::start(tx, turn.id, event.seq, append.at())?;
+    let ordinal = turns::start(tx, turn.id, event.seq, append.at())?;
     begin_message(tx, append, turn.id, turn.conversation, turn.reply, Place::at(event.seq))?;
-    Ok(event.epoch)
+    Ok(Started { seq: event.seq, epoch: event.epoch, ordinal })
 }
 
 /// Stores an assistant message that has no parts yet: it stands where its step begins.

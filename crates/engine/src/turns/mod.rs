@@ -13,6 +13,7 @@ mod run;
 pub(crate) mod runner;
 
 pub(crate) use cancel::{cancel, cancel_all, end_queued};
+pub(crate) use claim::{Claimed, take};
 pub(crate) use history::Histories;
 pub(crate) use resume::resume_all;
 pub(crate) use runner::{Runners, drain};

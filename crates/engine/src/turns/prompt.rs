@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use domain::sockets::language_model::{ModelRequest, PromptMessage, Role};
-use domain::{Author, Conversation, Message, Mode, PartBody, ToolCall, ToolResult, TurnId};
+use domain::{Author, Conversation, Message, Mode, PartBody, Seq, ToolCall, ToolResult, TurnId};
 use store::{StoreError, Tx, conversations, messages, turns};
 
+use super::claim::First;
 use super::history::Said;
 use super::run::Run;
 use crate::{Error, Result};
@@ -26,11 +27,23 @@ const PROMPT_SHARE_PERCENT: u64 = 75;
 const RESULT_BYTES: usize = 128 * 1024;
 
 pub(super) async fn build(run: &mut Run) -> Result<ModelRequest> {
-    let (turn, conversation) = (run.turn().id, run.claimed.conversation.clone());
     let mode = run.turn().mode;
     let budget = run.model.context_window() * BYTES_PER_TOKEN * PROMPT_SHARE_PERCENT / 100;
-    let known = run.engine.inner.histories.get(conversation.id);
-    let id = conversation.id;
+    let (asked_at, history) = match run.claimed.first.take() {
+        Some(First { said, as_of }) => (as_of, chosen(&[(run.turn().id, said.into())], budget)),
+        None => read(run, budget).await?,
+    };
+    run.asked_at = asked_at;
+    let workdir = run.turn().workdir.as_ref().unwrap_or(&run.claimed.conversation.workdir);
+    let tools = run.engine.catalogue().tools_in(mode);
+    Ok(ModelRequest { system: instructions(mode, &workdir.to_string_lossy(), !tools.is_empty()), messages: history, tools })
+}
+
+/// The end of the log, and what is said up to there.
+async fn read(run: &Run, budget: u64) -> Result<(Seq, Vec<PromptMessage>)> {
+    let (turn, conversation) = (run.turn().id, run.claimed.conversation.clone());
+    let (id, histories) = (conversation.id, &run.engine.inner.histories);
+    let known = histories.get(id);
     let (asked_at, said) = run
         .engine
         .inner
@@ -41,11 +54,8 @@ pub(super) async fn build(run: &mut Run) -> Result<ModelRequest> {
         })
         .await?;
     let history = chosen(&said, budget);
-    run.engine.inner.histories.keep(id, said.into_iter().filter(|(of, _)| *of != turn).collect());
-    run.asked_at = asked_at;
-    let workdir = run.turn().workdir.as_ref().unwrap_or(&run.claimed.conversation.workdir);
-    let tools = run.engine.catalogue().tools_in(mode);
-    Ok(ModelRequest { system: instructions(mode, &workdir.to_string_lossy(), !tools.is_empty()), messages: history, tools })
+    histories.keep(id, said.into_iter().filter(|(of, _)| *of != turn).collect());
+    Ok((asked_at, history))
 }
 
 /// The turn and those before it, newest first. Only what is not known yet is read.

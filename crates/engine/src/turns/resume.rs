@@ -87,7 +87,8 @@ fn resume(tx: &mut Tx, append: &Append, catalogue: &Catalogue, id: ConversationI
         }
     };
     let conversation = conversations::get(tx, id)?.ok_or(Error::NotFound)?;
-    Ok(Some(Claimed { conversation, turn, epoch, message, open_calls: left.open_calls, results: left.results }))
+    let Left { open_calls, results, .. } = left;
+    Ok(Some(Claimed { conversation, turn, epoch, message, open_calls, results, attached: None, first: None }))
 }
 
 fn may_repeat(catalogue: &Catalogue, call: &ToolCall) -> bool {

@@ -48,8 +48,12 @@ impl Run {
 }
 
 /// Runs the turn to its end.
-pub(super) async fn run(engine: &Engine, claimed: Claimed, stops: Stops) {
-    let Some(attached) = attach(engine, &claimed, &stops).await else { return };
+pub(super) async fn run(engine: &Engine, mut claimed: Claimed, stops: Stops) {
+    let attached = match claimed.attached.take() {
+        Some(attached) => Some(attached),
+        None => attach(engine, &claimed, &stops).await,
+    };
+    let Some(attached) = attached else { return };
     let (model, missing) = match engine.catalogue().model(&claimed.conversation.model) {
         Ok(model) => (model, None),
         // The settings have changed since the conversation was made.

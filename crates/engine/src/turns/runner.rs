@@ -107,6 +107,29 @@ fn start(engine: &Engine, conversation: ConversationId, first: Option<Claimed>) 
     tokio::spawn(serve(engine.clone(), conversation, first));
 }
 
+/// Makes the caller the one who answers in the conversation, until it calls [`go_on_reserved`], which it must. `false`:
+/// somebody else does already, or nothing more is to be started here.
+pub(crate) fn reserve(engine: &Engine, conversation: ConversationId) -> bool {
+    let runners = &engine.inner.runners;
+    let mut state = runners.lock();
+    if state.draining || state.runners.len() >= TURNS_AT_ONCE || state.runners.contains_key(&conversation) {
+        return false;
+    }
+    state.runners.insert(conversation, Runner::default());
+    runners.count.send_modify(|count| *count += 1);
+    true
+}
+
+/// Goes on in a conversation that was reserved: with the turn that was claimed there, or with what was queued meanwhile.
+pub(crate) fn go_on_reserved(engine: &Engine, conversation: ConversationId, claimed: Option<Claimed>) {
+    let runners = &engine.inner.runners;
+    if claimed.is_some() || look_again(runners, conversation) {
+        tokio::spawn(serve(engine.clone(), conversation, claimed));
+    } else {
+        runners.count.send_modify(|count| *count -= 1);
+    }
+}
+
 /// Cancels the turn if it still runs, without waiting for its end.
 pub(crate) fn interrupt(engine: &Engine, conversation: ConversationId, turn: TurnId) {
     let mut state = engine.inner.runners.lock();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::response::Response;
 use domain::{Conversation, ConversationId, Cursor, EventKind, MessageId, PartKind, Principal, TurnId};
-use engine::{Engine, Entry, Error, Feed, Follow, From, OpenPart, Opened, Paging, Post, RunningTurn, What, WhenBusy};
+use engine::{Engine, Entry, Error, Feed, Follow, From, OpenPart, Opened, Paging, Post, RunningTurn, What};
 
 use super::outgoing::{self, FEED_SLOT, Projection, SLOT, project};
 use super::wire::{Connected, Event, Session};
@@ -30,18 +30,9 @@ const RESET: Event<'static> = Event::SessionReset { reason: "The position is unk
 /// Posts a message; the answer is its turn, from the message on.
 pub async fn turn(app: &App, caller: Caller, post: Post, reasoning: bool) -> Result<Response, SessionsError> {
     let (who, session) = (caller.principal(), post.conversation);
-    // A message that steers may come in the middle of a text. Who follows already sees exactly what comes after it.
-    let ahead = match post.when_busy {
-        WhenBusy::Steer => Some(app.engine.follow(who, session, From::Now).await?),
-        WhenBusy::Queue | WhenBusy::Interrupt | WhenBusy::Reject => None,
-    };
-    let posted = app.engine.post_message(who, post).await?;
-    let opened = match ahead {
-        Some(opened) if !posted.duplicate => opened,
-        Some(_) | None => app.engine.follow(who, session, From::Cursor(posted.before)).await?,
-    };
+    let (posted, follow) = app.engine.post_and_follow(who, post).await?;
     let source = OneTurn {
-        follow: opened.follow,
+        follow,
         pending: VecDeque::new(),
         begun: false,
         session,

@@ -22,6 +22,8 @@ const DENIED: &str = "Tool execution failed: Failed to read file: Access denied:
 /// Calls of one step.
 const AT_ONCE: usize = 50;
 const CAP_BYTES: usize = 2 * 1024 * 1024;
+/// A tool that opened what blocks would come back with its limit of 10 s. What is much below that says only how busy the machine is.
+const REFUSED_WITHIN_MS: u64 = 1000;
 
 /// A server whose working directory has `inside.txt`, and beside it `outside/` and `work-twin/` with secrets.
 async fn server() -> TestServer {
@@ -177,7 +179,7 @@ async fn s41_what_is_no_regular_file_is_refused_at_once() {
     let calls: Vec<_> = paths.iter().map(read).collect();
     for (path, answer) in paths.iter().zip(results(&server, &calls).await) {
         let took = answer["durationMs"].as_u64().unwrap();
-        assert!(answer["isError"] == true && took <= 100, "{path} after {took} ms: {answer}");
+        assert!(answer["isError"] == true && took <= REFUSED_WITHIN_MS, "{path} after {took} ms: {answer}");
         assert!(!result(&answer).contains("PATH="), "{path}");
     }
     let searches = [("glob", json!({"pattern": "**/*"})), ("grep", json!({"pattern": "."}))];
@@ -195,7 +197,7 @@ async fn s41_the_kernels_files_stay_closed_even_inside() {
     let calls: Vec<_> = paths.iter().map(read).collect();
     for (path, answer) in paths.iter().zip(results(&server, &calls).await) {
         let took = answer["durationMs"].as_u64().unwrap();
-        assert!(answer["isError"] == true && took <= 100, "{path} after {took} ms: {answer}");
+        assert!(answer["isError"] == true && took <= REFUSED_WITHIN_MS, "{path} after {took} ms: {answer}");
         assert!(!result(&answer).contains(['=', '\t']), "{path}: {answer}");
     }
 }
