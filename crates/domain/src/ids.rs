@@ -77,6 +77,9 @@ id!(TurnId);
 impl AccountId {
     /// The holder of the token that is made at first start.
     pub const OWNER: Self = Self(Uuid::from_u128(1));
+
+    /// Owns nothing: in whose name an agent acts outside the hub, where it has no business.
+    pub const NOBODY: Self = Self(Uuid::nil());
 }
 
 impl From<MessageId> for PartId {

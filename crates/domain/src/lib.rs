@@ -13,12 +13,13 @@
 //! | [`Delta`] | a piece of a part that is still being written; has an offset instead of a number |
 //! | [`Cursor`] | a position in a log: epoch, seq, and the offset in the part being written |
 //! | [`Job`] | durable background work, enqueued in the transaction that caused it |
-//! | [`Principal`] | who asks for something |
+//! | [`Principal`], [`Account`], [`Role`] | who asks for something; a person who may sign in, and what they may do |
 //! | [`LanguageModel`], [`Provider`] | one callable model; the vendor or server that offers several |
 //! | [`Tool`] | something a model may call |
 //! | [`Platform`], [`Channel`](sockets::channel::Channel) | a messaging service; how it speaks |
 //! | [`DeliveryStatus`] | how far a message to a contact has come |
 //! | [`Egress`](sockets::egress::Egress), [`egress`] | the guarded way to addresses that others chose; its rules |
+//! | [`hub`] | agents, channels, contacts, chats: people and agents who answer others on connected platforms |
 
 mod account;
 mod clock;
@@ -26,6 +27,7 @@ mod conversation;
 mod delivery;
 pub mod egress;
 mod event;
+pub mod hub;
 mod ids;
 mod job;
 mod message;
@@ -34,7 +36,7 @@ mod platform;
 pub mod sockets;
 mod turn;
 
-pub use account::Principal;
+pub use account::{Account, Principal, Role};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use conversation::Conversation;
 pub use delivery::DeliveryStatus;

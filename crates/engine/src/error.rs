@@ -35,6 +35,12 @@ pub enum Error {
     /// The cursor is of another log, of the future, or of text that a crash has taken back.
     #[error("unknown position")]
     BadCursor,
+    /// The hub's words for what it does not do.
+    #[error(transparent)]
+    Refused(#[from] crate::Refused),
+    /// The value of a field is of the right form, but cannot be taken.
+    #[error("{field}: {reason}")]
+    InvalidValue { field: &'static str, reason: &'static str },
     #[error("too many requests")]
     RateLimited { retry_after_ms: u64 },
     #[error("the storage is full")]

@@ -8,23 +8,32 @@ mod catalogue;
 mod conversations;
 mod error;
 mod events;
+mod hub;
 pub mod jobs;
 mod messages;
+mod refused;
 mod request_key;
+mod seal;
 mod turns;
 
 use std::sync::Arc;
 
+use domain::egress::EgressRules;
 use domain::{Clock, Conversation, ConversationId, Cursor, Job, JobId, JobState, LanguageModel, Principal, TurnId};
 use store::Store;
 
-pub use accounts::{Cookie, SignInCode};
+pub use accounts::{
+    AccountChange, Cookie, MAX_PASSWORD_BYTES, NewAccount, PersonalToken, Proven, Secret, Session, SignInCode, TokenView,
+};
 pub use catalogue::{Catalogue, ProviderView};
 pub use conversations::{Change, ImportedMessage, NewConversation, Paging, SearchHit, TITLES_TO_REPLACE};
 pub use error::{Error, Result};
 pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS, What};
+pub use hub::{AgentChange, AgentToken, NewAgent, TokenRef};
 pub use messages::{Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
+pub use refused::{Refused, RefusedKind};
 pub use request_key::RequestKey;
+pub use seal::SEAL_KEY_BYTES;
 
 /// What the engine needs from the floors above and below it.
 #[derive(Debug)]
@@ -44,6 +53,34 @@ pub struct Settings {
     pub data_dir: Option<std::path::PathBuf>,
     /// SHA-256 of the owner's token, in lower-case hex.
     pub owner_token_hash: String,
+    pub hub: HubSettings,
+}
+
+/// What the hub must know of the server around it.
+#[derive(Clone)]
+pub struct HubSettings {
+    /// Encrypts what is stored of credentials.
+    pub seal_key: [u8; SEAL_KEY_BYTES],
+    /// Everybody on this machine is the owner.
+    pub is_sign_in_off: bool,
+    /// Others than this machine can reach the server, so passwords must not be guessable.
+    pub is_reachable_by_others: bool,
+    /// Which addresses may be called that somebody typed.
+    pub egress: EgressRules,
+}
+
+impl HubSettings {
+    /// For a server that only this machine can reach, and whose users sign in.
+    #[must_use]
+    pub fn new(seal_key: [u8; SEAL_KEY_BYTES]) -> Self {
+        Self { seal_key, is_sign_in_off: false, is_reachable_by_others: false, egress: EgressRules::default() }
+    }
+}
+
+impl std::fmt::Debug for HubSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubSettings").field("is_sign_in_off", &self.is_sign_in_off).finish_non_exhaustive()
+    }
 }
 
 /// The product's verbs. Cheap to clone.
@@ -70,6 +107,8 @@ struct Inner {
     histories: turns::Histories,
     accounts: accounts::Accounts,
     workers: jobs::Workers,
+    rights: access::Rights,
+    seal: seal::Seal,
 }
 
 impl Engine {
@@ -97,6 +136,8 @@ impl Engine {
                 histories: turns::Histories::default(),
                 accounts: accounts::Accounts::default(),
                 workers: jobs::Workers::new(kinds),
+                rights: access::Rights::default(),
+                seal: seal::Seal::new(&parts.settings.hub.seal_key)?,
                 settings: parts.settings,
             }),
         };
@@ -118,6 +159,10 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.inner.clock
+    }
+
+    pub(crate) fn rights(&self) -> access::Rights {
+        self.inner.rights.clone()
     }
 
     // Conversations.
@@ -299,60 +344,6 @@ impl Engine {
     #[must_use]
     pub fn feed(&self, who: Principal) -> Feed {
         events::feed(self, who)
-    }
-
-    // Sign-in.
-
-    /// Who holds this bearer token, if anybody.
-    #[must_use]
-    pub fn principal_of_token(&self, token: &str) -> Option<Principal> {
-        accounts::principal_of_token(self, token)
-    }
-
-    /// Whose browser holds this cookie, if anybody's.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn principal_of_cookie(&self, cookie: &str) -> Result<Option<Principal>> {
-        accounts::principal_of_cookie(self, cookie).await
-    }
-
-    /// A fresh code for a sign-in link: good once, and for 10 minutes.
-    #[must_use]
-    pub fn new_sign_in_code(&self) -> SignInCode {
-        accounts::new_sign_in_code(self)
-    }
-
-    /// Signs a browser in with a code of [`Self::new_sign_in_code`]. `None`: the code is wrong, used or old.
-    ///
-    /// # Errors
-    /// [`Error::RateLimited`]: too many wrong attempts from `peer`; or the database's.
-    pub async fn sign_in_with_code(&self, code: &str, peer: std::net::IpAddr) -> Result<Option<Cookie>> {
-        accounts::sign_in_with_code(self, code, peer).await
-    }
-
-    /// Signs a browser in with the owner's token. `None`: the token is wrong.
-    ///
-    /// # Errors
-    /// As [`Self::sign_in_with_code`].
-    pub async fn sign_in_with_token(&self, token: &str, peer: std::net::IpAddr) -> Result<Option<Cookie>> {
-        accounts::sign_in_with_token(self, token, peer).await
-    }
-
-    /// Counts a failed sign-in by name and password. No account has a password yet, so every one fails.
-    ///
-    /// # Errors
-    /// [`Error::RateLimited`]: too many wrong attempts from `peer`.
-    pub fn sign_in_with_password(&self, _name: &str, _password: &str, peer: std::net::IpAddr) -> Result<Option<Cookie>> {
-        accounts::refuse(self, peer)
-    }
-
-    /// Signs the browser out. Sockets and streams of this cookie end within 5 s.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn sign_out(&self, cookie: &str) -> Result<()> {
-        accounts::sign_out(self, cookie).await
     }
 
     /// The position `text` stands for.

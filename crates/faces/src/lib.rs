@@ -5,6 +5,7 @@
 //! is in [`kit`].
 
 pub mod chats;
+pub mod hub;
 pub mod kit;
 pub mod own;
 pub mod sessions;
@@ -32,6 +33,8 @@ pub struct App {
     pub drain: CancellationToken,
     /// Frames per second that one socket may send for long; 0 is no limit.
     pub socket_rate: u32,
+    /// How often accounts and agents may ask the hub.
+    pub hub: hub::Limits,
     /// What answers the paths that belong to no API: the web app.
     pub web: Router,
 }
@@ -42,6 +45,7 @@ pub fn router(app: App) -> Router {
         .merge(own::routes())
         .merge(sessions::routes())
         .merge(chats::routes())
+        .merge(hub::routes())
         .merge(socket::routes())
         .method_not_allowed_fallback(kit::error::method_not_allowed)
         .fallback(elsewhere)

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use engine::SEAL_KEY_BYTES;
 use sha2::{Digest, Sha256};
 
 /// What tokens begin with, so that scanners of leaked secrets can know them.
@@ -29,6 +30,8 @@ pub enum DataDirError {
     Io { path: PathBuf, reason: io::Error },
     #[error("{}: this is not a token; delete the file to get a new one", .0.display())]
     NotAToken(PathBuf),
+    #[error("{}: this is not a key of 64 hex digits; without the right one, stored credentials must be entered again", .0.display())]
+    NotAKey(PathBuf),
 }
 
 impl DataDir {
@@ -82,6 +85,22 @@ impl DataDir {
         let token = format!("{TOKEN_PREFIX}{}", hex(&secret));
         write_line(&self.token_path(), &token, Keep::ThroughPowerCuts)?;
         Ok(token)
+    }
+
+    /// The key under which stored credentials are encrypted, made now if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or holds something else.
+    pub fn seal_key_or_new(&self) -> Result<[u8; SEAL_KEY_BYTES], DataDirError> {
+        let path = self.path.join("seal.key");
+        if let Some(line) = read_line(&path)? {
+            return from_hex(&line).ok_or(DataDirError::NotAKey(path));
+        }
+        let mut key = [0; SEAL_KEY_BYTES];
+        let failed = |reason| DataDirError::Io { path: path.clone(), reason };
+        getrandom::fill(&mut key).map_err(|error| failed(io::Error::other(error.to_string())))?;
+        write_line(&path, &hex(&key), Keep::ThroughPowerCuts)?;
+        Ok(key)
     }
 
     /// Notes where the running server is, for `colloquy token --link` and `colloquy doctor`.
@@ -143,6 +162,12 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<[u8; SEAL_KEY_BYTES]> {
+    let digits: Vec<u32> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(|pair| u8::try_from(pair.first()? * 16 + pair.get(1)?).ok()).collect();
+    bytes?.try_into().ok()
 }
 
 /// `None`: there is no file, or nothing in it.

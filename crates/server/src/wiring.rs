@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
+use domain::egress::{AllowList, EgressRules};
 use domain::{Clock, ModelName, Provider, SystemClock};
 use engine::{Catalogue, Engine, Parts};
 use faces::{App, AuthMode, Boundary};
@@ -83,13 +84,21 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
         workdir: config.workdir.clone(),
         data_dir: Some(config.data_dir.clone()),
         owner_token_hash: data_dir::token_hash(&owner_token),
+        hub: hub_settings(&config, &data_dir, &addresses)?,
     };
     let catalogue = Catalogue::new(providers, tools::read_tools(), default_model);
     let engine = Engine::start(Parts { store, clock, catalogue, settings }).await?;
 
     let drain = CancellationToken::new();
     let web = Router::new().fallback(web_app).with_state(WebApp::new(config.prefix()));
-    let app = App { engine: engine.clone(), boundary, drain: drain.clone(), socket_rate: config.socket_rate, web };
+    let app = App {
+        engine: engine.clone(),
+        boundary,
+        drain: drain.clone(),
+        socket_rate: config.socket_rate,
+        hub: faces::hub::Limits::default(),
+        web,
+    };
     say_panics();
     let server = Server::start(listeners, faces::router(app), config.prefix());
     if let Some(address) = addresses.first() {
@@ -150,6 +159,16 @@ fn boundary(config: &ServerConfig) -> Result<Boundary, StartError> {
     };
     let public = config.public_url.as_ref().map(|url| url.origin.as_str());
     Boundary::new(auth, public, &config.origins).map_err(|error| StartError::Settings(format!("COLLOQUY_ORIGINS: {error}")))
+}
+
+fn hub_settings(config: &ServerConfig, data_dir: &DataDir, addresses: &[SocketAddr]) -> Result<engine::HubSettings, StartError> {
+    let is_reachable_by_others = config.listen.iter().any(|address| !address.ip().to_canonical().is_loopback());
+    Ok(engine::HubSettings {
+        seal_key: data_dir.seal_key_or_new()?,
+        is_sign_in_off: config.auth == Auth::Off,
+        is_reachable_by_others,
+        egress: EgressRules::new(AllowList::default(), addresses.to_vec()),
+    })
 }
 
 async fn open_store(url: &DatabaseUrl, notes: &mut Vec<String>) -> Result<Store, StartError> {

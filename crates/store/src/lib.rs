@@ -8,6 +8,7 @@ pub mod conversations;
 pub mod deltas;
 mod dialect;
 pub mod events;
+pub mod hub;
 pub mod jobs;
 pub mod messages;
 mod migrate;

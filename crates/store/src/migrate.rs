@@ -4,8 +4,11 @@ use rusqlite::Connection;
 
 use crate::dialect;
 
-const MIGRATIONS: &[&[&str]] =
-    &[&[include_str!("migrations/0001_house.sql"), dialect::CREATE_SEARCH], &[include_str!("migrations/0002_jobs.sql")]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[include_str!("migrations/0001_house.sql"), dialect::CREATE_SEARCH],
+    &[include_str!("migrations/0002_jobs.sql")],
+    &[include_str!("migrations/0003_accounts.sql")],
+];
 
 /// The newest schema that this version knows.
 pub(crate) const KNOWN: i64 = MIGRATIONS.len() as i64;

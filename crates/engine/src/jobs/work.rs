@@ -115,7 +115,9 @@ impl From<Error> for JobError {
             | Error::UnknownProvider
             | Error::InvalidModel { .. }
             | Error::BadWorkdir
-            | Error::BadCursor => Self::fail(reason),
+            | Error::BadCursor
+            | Error::Refused(_)
+            | Error::InvalidValue { .. } => Self::fail(reason),
         }
     }
 }

@@ -11,7 +11,8 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::Principal;
-use engine::Engine;
+use domain::hub::TokenId;
+use engine::{Engine, Proven, Refused};
 
 use super::error::{Form, Refusal};
 use super::guard::{AuthMode, Boundary};
@@ -35,6 +36,10 @@ impl Peer {
 pub struct Proof {
     pub principal: Principal,
     pub how: How,
+    /// It opens the hub and nothing else.
+    pub hub_only: bool,
+    /// The token, unless it is the owner's or a cookie.
+    pub token: Option<TokenId>,
 }
 
 /// What the proof was.
@@ -68,6 +73,8 @@ pub enum AuthError {
     Unauthenticated,
     /// A token in the query that is none of ours. A socket is opened and closed with 4401, as a browser can read that.
     WrongQueryToken,
+    /// The account or agent may not do anything now.
+    Inactive(Refused),
     Failed(engine::Error),
 }
 
@@ -75,6 +82,7 @@ impl From<AuthError> for Refusal {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::Unauthenticated | AuthError::WrongQueryToken => Self::Unauthenticated,
+            AuthError::Inactive(_) => Self::Forbidden,
             AuthError::Failed(error) => error.into(),
         }
     }
@@ -93,34 +101,58 @@ pub async fn authenticate(
 ) -> Result<Proof, AuthError> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(bearer).ok_or(AuthError::Unauthenticated)?;
-        let principal = engine.principal_of_token(token).ok_or(AuthError::Unauthenticated)?;
-        return Ok(Proof { principal, how: How::Header(token.into()) });
+        return by_token(engine, token, How::Header(token.into())).await;
     }
     if let Some(token) = query_token {
-        let principal = engine.principal_of_token(token).ok_or(AuthError::WrongQueryToken)?;
-        return Ok(Proof { principal, how: How::Query(token.into()) });
+        return by_token(engine, token, How::Query(token.into())).await.map_err(|error| match error {
+            AuthError::Unauthenticated => AuthError::WrongQueryToken,
+            other => other,
+        });
     }
-    if let Some(cookie) = boundary.cookie_of(headers) {
-        let principal = engine.principal_of_cookie(cookie).await.map_err(AuthError::Failed)?;
-        if let Some(principal) = principal {
-            return Ok(Proof { principal, how: How::Cookie(cookie.into()) });
-        }
+    if let Some(cookie) = boundary.cookie_of(headers)
+        && let Some(proof) = by_cookie(engine, cookie).await.map_err(AuthError::Failed)?
+    {
+        return Ok(proof);
     }
     match boundary.auth() {
-        AuthMode::Off if peer.is_some_and(Peer::is_loopback) => Ok(Proof { principal: Principal::Owner, how: How::Local }),
+        AuthMode::Off if peer.is_some_and(Peer::is_loopback) => {
+            Ok(Proof { principal: Principal::Owner, how: How::Local, hub_only: false, token: None })
+        }
         AuthMode::Off | AuthMode::Token => Err(AuthError::Unauthenticated),
     }
 }
 
-/// Whether the proof would still be accepted. A database that fails for a moment cuts nobody off: the next check will tell.
-pub async fn still_valid(engine: &Engine, proof: &Proof) -> bool {
-    match &proof.how {
-        How::Header(token) | How::Query(token) => engine.principal_of_token(token) == Some(proof.principal),
-        How::Cookie(cookie) => {
-            engine.principal_of_cookie(cookie).await.map_or(true, |principal| principal == Some(proof.principal))
-        }
-        How::Local => true,
+/// Who holds the token.
+///
+/// # Errors
+/// [`AuthError`].
+pub async fn by_token(engine: &Engine, token: &str, how: How) -> Result<Proof, AuthError> {
+    match engine.holder_of_token(token).await.map_err(AuthError::Failed)? {
+        Proven::Holder { who, hub_only, token } => Ok(Proof { principal: who, how, hub_only, token }),
+        Proven::InactiveAccount => Err(AuthError::Inactive(Refused::INACTIVE_USER)),
+        Proven::InactiveAgent => Err(AuthError::Inactive(Refused::INACTIVE_AGENT)),
+        Proven::Nothing => Err(AuthError::Unauthenticated),
     }
+}
+
+/// Whose browser it is, if anybody's.
+///
+/// # Errors
+/// The database's.
+pub async fn by_cookie(engine: &Engine, cookie: &str) -> engine::Result<Option<Proof>> {
+    let principal = engine.principal_of_cookie(cookie).await?;
+    Ok(principal.map(|principal| Proof { principal, how: How::Cookie(cookie.into()), hub_only: false, token: None }))
+}
+
+/// Whom the proof proves now, whose role may have changed; `None` if it would no longer be accepted. A database that fails
+/// for a moment cuts nobody off: the next check will tell.
+pub async fn still_valid(engine: &Engine, proof: &Proof) -> Option<Principal> {
+    let now = match &proof.how {
+        How::Header(token) | How::Query(token) => engine.holder_of_token(token).await.map(Proven::who),
+        How::Cookie(cookie) => engine.principal_of_cookie(cookie).await,
+        How::Local => return Some(proof.principal),
+    };
+    now.map_or(Some(proof.principal), |now| now.filter(|now| now.is_same_as(proof.principal)))
 }
 
 /// Whoever sent the request that a handler answers. [`require`] has let them in.
@@ -165,6 +197,7 @@ pub async fn require(State(app): State<App>, mut request: Request, next: Next) -
     let form = Form::of_path(path);
     let peer = request.extensions().get::<Peer>().copied();
     match authenticate(&app.engine, &app.boundary, request.headers(), None, peer).await {
+        Ok(proof) if proof.hub_only => Refusal::Forbidden.render(form),
         Ok(proof) => {
             request.extensions_mut().insert(proof);
             next.run(request).await.into_response()
@@ -177,7 +210,8 @@ pub async fn require(State(app): State<App>, mut request: Request, next: Next) -
 fn needs_proof(path: &str) -> bool {
     let without_slash = path.strip_suffix('/').unwrap_or(path);
     match without_slash {
-        "/ws" | "/api/sign-in" => false,
+        // The hub asks in its own way, and `/ws/stats` is the hub's.
+        "/ws" | "/ws/stats" | "/api/sign-in" => false,
         _ => ["/api", "/ws"]
             .iter()
             .any(|prefix| without_slash.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))),

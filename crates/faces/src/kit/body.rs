@@ -45,6 +45,14 @@ pub async fn read_optional(request: Request) -> Result<JsonBody, Refusal> {
     Ok(JsonBody { object: parse_object_bytes(&bytes)?, bytes })
 }
 
+/// Reads a body as it came, if it is JSON at all.
+///
+/// # Errors
+/// [`Refusal::TooLarge`], [`Refusal::UnsupportedMediaType`], [`Refusal::TooSlow`].
+pub async fn read_raw(request: Request) -> Result<Bytes, Refusal> {
+    read_bytes(request).await
+}
+
 async fn read_bytes(request: Request) -> Result<Bytes, Refusal> {
     let (parts, body) = request.into_parts();
     let announced = content_length(&parts.headers);

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use engine::Error;
+use engine::{Error, Refused, RefusedKind};
 use serde_json::{Value, json};
 
 use super::json::{BadJson, Expected, Fault, FieldError, FieldPlace};
@@ -21,10 +21,14 @@ pub enum Form {
     Chats,
     /// `{"error":…,"code":…}`.
     Sessions,
+    /// `{"detail":…}`.
+    Hub,
     /// RFC 9457, for our own endpoints.
     Problem,
 }
 
+const HUB: [&str; 9] =
+    ["/auth", "/channels", "/chats", "/contacts", "/webhooks", "/ws/stats", "/globals", "/menu", "/api/inbound"];
 const CHATS: [&str; 2] = ["/api/chats", "/ws"];
 const SESSIONS: [&str; 5] = ["/api/sessions", "/api/providers", "/api/approvals", "/api/events", "/api/tools"];
 
@@ -32,7 +36,9 @@ impl Form {
     /// The form of the API that the path belongs to, whether anything is there or not.
     #[must_use]
     pub fn of_path(path: &str) -> Self {
-        if CHATS.iter().any(|prefix| is_below(path, prefix)) {
+        if is_hub(path) {
+            Self::Hub
+        } else if CHATS.iter().any(|prefix| is_below(path, prefix)) {
             Self::Chats
         } else if SESSIONS.iter().any(|prefix| is_below(path, prefix)) {
             Self::Sessions
@@ -45,7 +51,11 @@ impl Form {
 /// Whether the path belongs to an API, so that the web app never answers it.
 #[must_use]
 pub fn is_api(path: &str) -> bool {
-    ["/api", "/ws", "/health"].iter().any(|prefix| is_below(path, prefix))
+    ["/api", "/ws", "/health"].iter().any(|prefix| is_below(path, prefix)) || is_hub(path)
+}
+
+fn is_hub(path: &str) -> bool {
+    HUB.iter().any(|prefix| is_below(path, prefix))
 }
 
 fn is_below(path: &str, prefix: &str) -> bool {
@@ -88,6 +98,12 @@ pub enum Refusal {
     },
     BadWorkdir,
     BadCursor,
+    /// The hub's own words.
+    Hub(Refused),
+    InvalidValue {
+        field: &'static str,
+        reason: &'static str,
+    },
     RateLimited {
         retry_after_ms: u64,
     },
@@ -109,6 +125,8 @@ impl From<Error> for Refusal {
             Error::InvalidModel { provider, allowed } => Self::InvalidModel { provider, allowed },
             Error::BadWorkdir => Self::BadWorkdir,
             Error::BadCursor => Self::BadCursor,
+            Error::Refused(refused) => Self::Hub(refused),
+            Error::InvalidValue { field, reason } => Self::InvalidValue { field, reason },
             Error::RateLimited { retry_after_ms } => Self::RateLimited { retry_after_ms },
             Error::StorageFull => Self::StorageFull,
             Error::Internal(_) => Self::Internal,
@@ -161,6 +179,13 @@ impl Refusal {
             Self::InvalidKey { .. } => "invalid_api_key",
             Self::BadWorkdir => "bad_working_directory",
             Self::BadCursor => "bad_cursor",
+            Self::Hub(refused) => match refused.kind {
+                RefusedKind::Unauthenticated => "unauthenticated",
+                RefusedKind::Forbidden => "forbidden",
+                RefusedKind::NotFound => "not_found",
+                RefusedKind::Conflict => "conflict",
+            },
+            Self::InvalidValue { .. } => "invalid_field",
             Self::RateLimited { .. } => "rate_limited",
             Self::StorageFull => "storage_full",
             Self::Internal => "internal",
@@ -181,13 +206,23 @@ impl Refusal {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadJson | Self::UnknownProvider | Self::InvalidModel { .. } | Self::InvalidKey { .. } | Self::BadWorkdir => {
                 match form {
-                    Form::Chats => StatusCode::UNPROCESSABLE_ENTITY,
+                    Form::Chats | Form::Hub => StatusCode::UNPROCESSABLE_ENTITY,
                     Form::Sessions | Form::Problem => StatusCode::BAD_REQUEST,
                 }
             }
-            Self::NotAnObject | Self::Field(_) | Self::EmptyMessage | Self::InvalidText | Self::Conflict | Self::BadCursor => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::NotAnObject
+            | Self::Field(_)
+            | Self::EmptyMessage
+            | Self::InvalidText
+            | Self::Conflict
+            | Self::BadCursor
+            | Self::InvalidValue { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Hub(refused) => match refused.kind {
+                RefusedKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+                RefusedKind::Forbidden => StatusCode::FORBIDDEN,
+                RefusedKind::NotFound => StatusCode::NOT_FOUND,
+                RefusedKind::Conflict => StatusCode::CONFLICT,
+            },
             Self::Busy | Self::QueueFull => StatusCode::CONFLICT,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -206,15 +241,15 @@ impl Refusal {
             Self::ConversationNotFound => match form {
                 Form::Chats => "Chat not found",
                 Form::Sessions => "Session not found",
-                Form::Problem => "Not found",
+                Form::Hub | Form::Problem => "Not found",
             },
             Self::ApprovalNotFound => "Approval not found",
             Self::PathNotFound => match form {
-                Form::Chats => "Not Found",
+                Form::Chats | Form::Hub => "Not Found",
                 Form::Sessions | Form::Problem => "Not found",
             },
             Self::MethodNotAllowed => match form {
-                Form::Chats => "Method Not Allowed",
+                Form::Chats | Form::Hub => "Method Not Allowed",
                 Form::Sessions | Form::Problem => "Method not allowed",
             },
             Self::TooLarge => "Body too large",
@@ -225,10 +260,13 @@ impl Refusal {
             Self::Field(error) => return error.to_string(),
             Self::EmptyMessage => "Empty message",
             Self::InvalidText => "Text must not contain U+0000",
-            Self::Conflict => "This key was used before with another body",
+            Self::Conflict => match form {
+                Form::Hub => "Idempotency-Key was used with another body",
+                Form::Chats | Form::Sessions | Form::Problem => "This key was used before with another body",
+            },
             Self::Busy => match form {
                 Form::Chats => "The chat is busy",
-                Form::Sessions | Form::Problem => "The session is busy",
+                Form::Sessions | Form::Hub | Form::Problem => "The session is busy",
             },
             Self::QueueFull => "Too many messages are waiting",
             Self::UnknownProvider => "Unknown provider",
@@ -238,6 +276,8 @@ impl Refusal {
             Self::InvalidKey { provider, reason } => return format!("Invalid {provider} API key: {reason}"),
             Self::BadWorkdir => "Working directory does not exist or is not accessible",
             Self::BadCursor => "Unknown position",
+            Self::Hub(refused) => refused.text,
+            Self::InvalidValue { field, reason } => return format!("{field}: {reason}"),
             Self::RateLimited { .. } => "Too many requests",
             Self::StorageFull => "Storage is full",
             Self::Internal => "Something went wrong on the server",
@@ -255,6 +295,7 @@ impl Refusal {
                 (status, Json(json!({"detail": detail, "code": code}))).into_response()
             }
             Form::Sessions => (status, Json(json!({"error": self.text(form), "code": code}))).into_response(),
+            Form::Hub => (status, Json(json!({"detail": self.text(form)}))).into_response(),
             Form::Problem => problem(status, code, &self.text(form)),
         };
         match self {
@@ -262,7 +303,7 @@ impl Refusal {
                 let seconds = retry_after_ms.div_ceil(1000).max(1);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
-            Self::Unauthenticated => {
+            Self::Unauthenticated | Self::Hub(Refused { kind: RefusedKind::Unauthenticated, .. }) => {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             _ => {}

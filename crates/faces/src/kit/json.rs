@@ -12,7 +12,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-pub use super::body::{JsonBody, MAX_BODY_BYTES, read, read_optional};
+pub use super::body::{JsonBody, MAX_BODY_BYTES, read, read_optional, read_raw};
 
 /// Levels of nesting inside the object. Deeper than anything sensible, and shallow enough for every recursion behind it.
 pub const MAX_DEPTH: usize = 100;
@@ -289,7 +289,11 @@ fn wrong(name: &str, expected: Expected, value: &Value) -> FieldError {
     FieldError { field: name.to_owned(), place: FieldPlace::Body, expected, fault: Fault::Wrong, value: Box::new(value.clone()) }
 }
 
-pub(super) fn parse_object_bytes(bytes: &[u8]) -> Result<Object, BadJson> {
+/// As [`parse_object`].
+///
+/// # Errors
+/// [`BadJson`].
+pub fn parse_object_bytes(bytes: &[u8]) -> Result<Object, BadJson> {
     let repeats = RefCell::new(Repeats::default());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Level { depth: 0, repeats: &repeats }.deserialize(&mut reader).map_err(|_| BadJson::Syntax)?;

@@ -93,9 +93,7 @@ impl<S: Source> Watched<S> {
                 biased;
                 () = self.drain.cancelled() => return None,
                 _ = self.checks.tick() => {
-                    if !still_valid(&self.engine, &self.proof).await {
-                        return None;
-                    }
+                    still_valid(&self.engine, &self.proof).await?;
                 }
                 _ = self.pings.tick() => return Some(Bytes::from_static(b":ping\n\n")),
                 chunk = self.source.next() => return chunk,

@@ -17,6 +17,13 @@ pub fn with_offset(at: Timestamp) -> String {
     format!("{day}T{clock}.{millis:03}000+00:00")
 }
 
+/// `2026-11-20T09:33:45.029000`, without a zone: it is UTC.
+#[must_use]
+pub fn naive(at: Timestamp) -> String {
+    let (day, clock, millis) = civil(at);
+    format!("{day}T{clock}.{millis:03}000")
+}
+
 fn civil(at: Timestamp) -> (String, String, i16) {
     // A time beyond the calendar cannot be shown; the beginning of the epoch says plainly that it is none.
     let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -32,13 +39,14 @@ fn civil(at: Timestamp) -> (String, String, i16) {
 mod tests {
     use domain::Timestamp;
 
-    use super::{with_offset, with_z};
+    use super::{naive, with_offset, with_z};
 
     #[test]
     fn times_are_spelled_as_the_contracts_do() {
         let at = Timestamp(1_795_167_564_822);
         assert_eq!(with_z(at), "2026-11-20T09:39:24.822Z");
         assert_eq!(with_offset(at), "2026-11-20T09:39:24.822000+00:00");
+        assert_eq!(naive(at), "2026-11-20T09:39:24.822000");
         assert_eq!(with_z(Timestamp(i64::MAX)), "1970-01-01T00:00:00.000Z");
     }
 }

@@ -3,9 +3,10 @@
 mod health;
 mod jobs;
 mod sign_in;
+mod tokens;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::App;
 use crate::kit::Routes;
@@ -21,4 +22,6 @@ pub fn routes() -> Router<App> {
         .at("/api/me", get(sign_in::me))
         .at("/api/jobs", get(jobs::list))
         .at("/api/jobs/{id}/retry", post(jobs::retry))
+        .at("/api/tokens", get(tokens::list).post(tokens::create))
+        .at("/api/tokens/{id}", delete(tokens::revoke))
 }

@@ -35,15 +35,14 @@ pub async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<Resp
 
 #[derive(Debug, Serialize)]
 pub struct Me {
-    name: &'static str,
+    name: String,
     role: &'static str,
 }
 
 /// `GET /api/me`.
-pub async fn me(caller: Caller) -> Json<Me> {
-    match caller.principal() {
-        Principal::Owner => Json(Me { name: "owner", role: "ADMIN" }),
-    }
+pub async fn me(State(app): State<App>, caller: Caller) -> Result<Json<Me>, ProblemError> {
+    let (name, role) = app.engine.name_of(caller.principal()).await?;
+    Ok(Json(Me { name, role }))
 }
 
 #[derive(Debug, Serialize)]
@@ -56,7 +55,7 @@ pub struct NewCode {
 pub async fn new_code(State(app): State<App>, caller: Caller) -> Result<Json<NewCode>, ProblemError> {
     match (caller.principal(), &caller.0.how) {
         (Principal::Owner, How::Header(_)) => Ok(Json(NewCode { code: app.engine.new_sign_in_code().0 })),
-        (Principal::Owner, How::Query(_) | How::Cookie(_) | How::Local) => Err(Refusal::Forbidden.into()),
+        (Principal::Owner | Principal::Account { .. } | Principal::Agent { .. }, _) => Err(Refusal::Forbidden.into()),
     }
 }
 
@@ -68,7 +67,7 @@ async fn prove(app: &App, body: &Object, peer: std::net::IpAddr) -> Result<Optio
         return Ok(app.engine.sign_in_with_token(token, peer).await?);
     }
     let (name, password) = (body.string("username")?, body.string("password")?);
-    Ok(app.engine.sign_in_with_password(name, password, peer)?)
+    Ok(app.engine.sign_in_with_password(name, password, peer).await?)
 }
 
 fn with_cookie(app: &App, headers: &HeaderMap, cookie: &Cookie) -> Response {

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::extract::ws::{Utf8Bytes, WebSocket};
-use domain::ConversationId;
+use domain::{ConversationId, Principal};
 use engine::Engine;
 use tokio::time::{Instant, sleep};
 
@@ -68,7 +68,7 @@ impl Connection {
     async fn run(&mut self) -> Option<Close> {
         let drain = self.app.drain.clone();
         let mut drained = pin!(drain.cancelled());
-        let mut signed_out = pin!(signed_out(self.app.engine.clone(), self.proof.clone()));
+        let mut rechecked = pin!(recheck(self.app.engine.clone(), self.proof.clone()));
         self.line.send(GREETING);
         loop {
             self.advance();
@@ -78,7 +78,13 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = &mut drained => return Some(Close::Restart { retry_in_ms: retry_in_ms() }),
-                () = &mut signed_out => return Some(Close::SignedOut),
+                now = &mut rechecked => match now {
+                    Some(principal) => {
+                        self.proof.principal = principal;
+                        rechecked.set(recheck(self.app.engine.clone(), self.proof.clone()));
+                    }
+                    None => return Some(Close::SignedOut),
+                },
                 result = self.step.work() => self.finish(result),
                 news = self.streams.next(held), if has_room => self.forward(news),
                 incoming = self.line.next() => match incoming {
@@ -241,15 +247,16 @@ impl Item {
     }
 }
 
-/// Returns once the proof does not hold any more.
-async fn signed_out(engine: Engine, proof: Proof) {
+/// Returns once the proof proves something else: another role, or nothing any more.
+async fn recheck(engine: Engine, proof: Proof) -> Option<Principal> {
     if matches!(proof.how, How::Local) {
         return std::future::pending().await;
     }
     loop {
         Box::pin(sleep(RECHECK)).await;
-        if !Box::pin(still_valid(&engine, &proof)).await {
-            return;
+        let now = Box::pin(still_valid(&engine, &proof)).await;
+        if now != Some(proof.principal) {
+            return now;
         }
     }
 }

@@ -61,8 +61,11 @@ async fn open(State(app): State<App>, request: Request) -> Response {
     let proof = authenticate(&app.engine, &app.boundary, &parts.headers, query.raw("token"), peer).await;
     let proof = match proof {
         Ok(proof) => Some(proof),
-        Err(AuthError::WrongQueryToken) => None,
-        Err(error @ (AuthError::Unauthenticated | AuthError::Failed(_))) => return ChatsError::from(error).into_response(),
+        // Whoever may not do anything now is told by the code as well, if the token came in the query.
+        Err(AuthError::WrongQueryToken | AuthError::Inactive(_)) if query.raw("token").is_some() => None,
+        Err(
+            error @ (AuthError::Unauthenticated | AuthError::WrongQueryToken | AuthError::Inactive(_) | AuthError::Failed(_)),
+        ) => return ChatsError::from(error).into_response(),
     };
     let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &app).await else { return no_upgrade() };
     let upgrade = ws::limited(upgrade);

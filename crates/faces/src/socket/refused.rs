@@ -94,7 +94,9 @@ impl From<engine::Error> for Refused {
             | Error::UnknownProvider
             | Error::InvalidModel { .. }
             | Error::BadWorkdir
-            | Error::BadCursor => false,
+            | Error::BadCursor
+            | Error::Refused(_)
+            | Error::InvalidValue { .. } => false,
         };
         let refusal = Refusal::from(error);
         Self { text: refusal.text(Form::Chats).into(), code: refusal.code(), retryable, more: More::Nothing }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use domain::{ModelName, SystemClock};
-use engine::{Catalogue, Engine, Parts, Settings};
+use engine::{Catalogue, Engine, HubSettings, Parts, Settings};
 use faces::{App, AuthMode, Boundary, Peer};
 use futures_util::StreamExt;
 use models::{Script, Scripted};
@@ -46,8 +46,12 @@ impl World {
         let workdir = tempfile::tempdir().unwrap();
         let model = Scripted::new(Script::from_json(script.as_array().unwrap()).unwrap());
         let default_model = ModelName::new("scripted", "scripted");
-        let settings =
-            Settings { workdir: workdir.path().canonicalize().unwrap(), data_dir: None, owner_token_hash: TOKEN_HASH.to_owned() };
+        let settings = Settings {
+            workdir: workdir.path().canonicalize().unwrap(),
+            data_dir: None,
+            owner_token_hash: TOKEN_HASH.to_owned(),
+            hub: HubSettings::new([0; 32]),
+        };
         let parts = Parts {
             store: Store::open(&DatabaseUrl::SqliteInMemory).unwrap(),
             clock: Arc::new(SystemClock),
@@ -57,7 +61,7 @@ impl World {
         let engine = Engine::start(parts).await.unwrap();
         let drain = CancellationToken::new();
         let web = Router::new().fallback(|| async { "the web app" });
-        let app = App { engine, boundary, drain: drain.clone(), socket_rate: 50, web };
+        let app = App { engine, boundary, drain: drain.clone(), socket_rate: 50, hub: faces::hub::Limits::default(), web };
         Self { router: faces::router(app), model, drain, workdir }
     }
 

@@ -127,8 +127,7 @@ async fn s32_a_token_in_the_query_is_no_proof() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s33_the_eleventh_wrong_attempt_has_to_wait() {
-    let wrong =
-        [json!({"token": "clq_wrong"}), json!({"code": "0".repeat(32)}), json!({"username": "owner", "password": "wrong"})];
+    let wrong = [json!({"token": "clq_wrong"}), json!({"code": "0".repeat(32)})];
     let server = Setup::with_sign_in().start().await;
     let right = json!({"token": server.token});
     let mut bodies = Vec::new();
@@ -147,6 +146,33 @@ async fn s33_the_eleventh_wrong_attempt_has_to_wait() {
     // Who is right is not locked out elsewhere, nor with a proof that is there already.
     assert_eq!(attempt(&server.client().from(ELSEWHERE), &right).await.status(), 204);
     server.owner().send(Request::get("/api/me")).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s33_wrong_passwords_are_counted_for_each_name_and_address() {
+    let server = Setup::with_sign_in().start().await;
+    for name in ["ana", "beto"] {
+        let signed_up = json!({"username": name, "password": "correct horse"});
+        let path = if name == "ana" { "/auth/signup" } else { "/auth/users" };
+        server.owner().send(Request::post(path, &signed_up)).await.expect(200);
+    }
+    let proof = |name: &str, password: &str| json!({"username": name, "password": password});
+    for attempt_number in 0..ATTEMPTS {
+        // The hub's sign-in and the web app's count together.
+        let status = if attempt_number % 2 == 0 {
+            attempt(&server.client(), &proof("ana", "wrong")).await.status()
+        } else {
+            server.client().send(Request::post("/auth/token", &proof("ana", "wrong"))).await.status()
+        };
+        assert_eq!(status, 401, "attempt {attempt_number}");
+    }
+    for password in ["wrong", "correct horse"] {
+        assert_eq!(attempt(&server.client(), &proof("ana", password)).await.status(), 429);
+        let answer = server.client().send(Request::post("/auth/token", &proof("ana", password))).await;
+        assert_eq!((answer.status(), answer.json()), (429, json!({"detail": "Too many requests"})));
+    }
+    assert_eq!(attempt(&server.client(), &proof("beto", "correct horse")).await.status(), 204, "others are not affected");
+    assert_eq!(attempt(&server.client().from(ELSEWHERE), &proof("ana", "correct horse")).await.status(), 204);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use domain::{
     ConversationId, Cursor, Event, EventKind, LanguageModel, Mode, ModelName, Outcome, PartBody, PartId, Principal, Provider,
     SystemClock, Tool, TurnId, Usage,
 };
-use engine::{Catalogue, Engine, From, NewConversation, Parts, Post, Posted, Settings, TitleRule, What, WhenBusy};
+use engine::{Catalogue, Engine, From, HubSettings, NewConversation, Parts, Post, Posted, Settings, TitleRule, What, WhenBusy};
 use futures_util::stream;
 use serde_json::{Map, Value};
 use store::{DatabaseUrl, Store};
@@ -195,7 +195,8 @@ impl Theatre {
             vec![Arc::new(Gate::new(Arc::clone(&gate)))],
             ModelName::new("puppet", "puppet"),
         );
-        let settings = Settings { workdir: directory.to_owned(), data_dir: None, owner_token_hash: String::new() };
+        let hub = HubSettings::new([0; 32]);
+        let settings = Settings { workdir: directory.to_owned(), data_dir: None, owner_token_hash: String::new(), hub };
         let parts = Parts { store, clock: Arc::new(SystemClock), catalogue, settings };
         Self { engine: Engine::start(parts).await.expect("the engine starts"), asked, gate }
     }

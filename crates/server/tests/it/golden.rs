@@ -20,10 +20,12 @@ use stage::{Stage, Voice};
 use story::Story;
 
 /// What waits for parts of the product that are not built yet: approvals, research, writing tools, the hub, rules.
-const PENDING: [&str; 7] = [
+const PENDING: [&str; 9] = [
     "chats/approval",
     "chats/research-missing-topic",
     "chats/research-run",
+    "hub/02-login",
+    "hub/28-first-signup-needs-the-owner",
     "sessions/approval-denied",
     "sessions/modes-and-mention",
     "socket/hub-token",
@@ -65,6 +67,8 @@ stories! {
     chats_reconnect_mid_answer: "chats/reconnect-mid-answer",
     chats_tool_use: "chats/tool-use",
     chats_two_messages_while_busy: "chats/two-messages-while-busy",
+    hub_01_first_signup: "hub/01-first-signup",
+    hub_03_users_and_roles: "hub/03-users-and-roles",
     sessions_busy_and_repeat: "sessions/busy-and-repeat",
     sessions_change_search_export_delete: "sessions/change-search-export-delete",
     sessions_create_and_first_message: "sessions/create-and-first-message",

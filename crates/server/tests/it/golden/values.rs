@@ -109,7 +109,7 @@ impl Bindings {
             return if bound == got { Ok(()) } else { Err(differ(place, format!("{expected} = {bound}"), got)) };
         }
         if let Some((kind, named)) = Kind::parse(expected) {
-            if !kind.fits(got) {
+            if !kind.fits(got) || !has_prefix(expected, got) {
                 return Err(differ(place, expected, got));
             }
             if named {
@@ -134,10 +134,21 @@ enum Kind {
     Integer,
     Cursor,
     Any,
+    NaiveTime,
+    Int,
+    /// An id of the hub, whose name is its prefix.
+    Id,
+    Token,
+    Secret,
 }
 
 impl Kind {
-    const ALL: [(&str, Self); 9] = [
+    const ALL: [(&str, Self); 14] = [
+        ("iso8601", Self::NaiveTime),
+        ("int", Self::Int),
+        ("id", Self::Id),
+        ("tkn", Self::Token),
+        ("secret", Self::Secret),
         ("uuid", Self::Uuid),
         ("hex32", Self::Hex32),
         ("iso8601+00:00", Self::TimeWithOffset),
@@ -172,12 +183,29 @@ impl Kind {
                 text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd+dd:dd") && text.ends_with("+00:00"))
             }
             Self::TimeWithZ => text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddZ")),
+            Self::NaiveTime => text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd")),
+            Self::Int => value.is_i64() || text.is_some_and(|text| text.parse::<i64>().is_ok()),
+            Self::Id => text.and_then(|text| text.split_once('_')).is_some_and(|(_, code)| is_code(code, 10)),
+            Self::Token => text.and_then(|text| text.strip_prefix("tkn_")).is_some_and(|code| is_code(code, 32)),
+            Self::Secret => text.is_some_and(|text| text.starts_with("whsec_")),
         }
     }
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_' || char == '-')
+    !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || ['_', '-', '#'].contains(&char))
+}
+
+/// Characters of the hub's ids and tokens.
+fn is_code(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| b"23456789abcdefghjkmnpqrstuvwxyz".contains(&byte))
+}
+
+/// The name of `<id:chat#2>` says what the id begins with.
+fn has_prefix(expected: &str, got: &Value) -> bool {
+    let Some(name) = expected.strip_prefix("<id:").and_then(|name| name.strip_suffix('>')) else { return true };
+    let prefix = name.split('#').next().unwrap_or_default();
+    got.as_str().and_then(|text| text.split_once('_')).is_some_and(|(found, _)| found == prefix)
 }
 
 /// `x` stands for a lower-case hex digit and `d` for a digit; everything else for itself.

@@ -1,11 +1,16 @@
 //! The one place that answers "may this principal do this here?", asked for every verb and every followed event.
 
+pub(crate) mod hub;
+mod rights;
+
 use std::path::{Path, PathBuf};
 
-use domain::{Conversation, ConversationId, Principal};
+use domain::{Conversation, ConversationId, Principal, Role};
 use store::{Tx, conversations};
 
 use crate::{Engine, Error, Result};
+
+pub(crate) use rights::Rights;
 
 /// The conversation, if `who` may see it. What may not be seen does not exist.
 ///
@@ -15,27 +20,34 @@ pub(crate) fn conversation(tx: &mut Tx, who: Principal, id: ConversationId) -> R
     conversations::get(tx, id)?.filter(|conversation| conversation.owner == who.account()).ok_or(Error::NotFound)
 }
 
-/// Whether `who` may see what happens in the conversation. The owner may see all there is; accounts are not there yet.
+/// Whether `who` may see what happens in the conversation.
 pub(crate) const fn may_see(_engine: &Engine, who: Principal, _conversation: ConversationId) -> bool {
     match who {
         Principal::Owner => true,
+        Principal::Account { .. } | Principal::Agent { .. } => false,
     }
 }
 
-/// The directory as tools will open it, if it exists, can be read, and is none of ours.
+/// The directory as tools will open it, if it exists, can be read, and is none of ours. A MEMBER chooses among those below
+/// the default one: who manages nobody does not choose what of the machine is looked at either.
 ///
 /// # Errors
 /// [`Error::BadWorkdir`], the same for every reason, so that nothing can be probed.
 pub(crate) async fn workdir(engine: &Engine, who: Principal, path: &Path) -> Result<PathBuf> {
-    match who {
-        Principal::Owner => {}
-    }
     if !path.is_absolute() {
         return Err(Error::BadWorkdir);
     }
     let path = tokio::fs::canonicalize(path).await.map_err(|_| Error::BadWorkdir)?;
-    let data_dir = engine.inner.settings.data_dir.as_ref();
-    if data_dir.is_some_and(|ours| path.starts_with(ours)) {
+    let settings = &engine.inner.settings;
+    let is_ours = settings.data_dir.as_ref().is_some_and(|ours| path.starts_with(ours));
+    let may_choose = match who {
+        Principal::Owner | Principal::Account { role: Role::Admin, .. } => true,
+        Principal::Account { role: Role::Member, .. } => {
+            tokio::fs::canonicalize(&settings.workdir).await.is_ok_and(|ours| path.starts_with(ours))
+        }
+        Principal::Agent { .. } => false,
+    };
+    if is_ours || !may_choose {
         return Err(Error::BadWorkdir);
     }
     // Opening it for reading is the only honest question; for what is no directory it fails.

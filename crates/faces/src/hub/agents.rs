@@ -1,0 +1,148 @@
+//! `/auth/agents`: agents, their tokens and secrets.
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::Uri;
+use domain::hub::{AgentKind, AgentScope, ChannelId, HubId as _, OnNewMessage, TokenId};
+use domain::{Mode, ModelName};
+use engine::{AgentChange, Refused, TokenRef};
+use serde_json::{Value, json};
+
+use super::accounts::{Answer, flag, is_active, known};
+use super::caller::Caller;
+use super::fields::Fields;
+use super::wire::{AgentView, NewAgentView};
+use crate::App;
+use crate::kit::time;
+
+const MAX_NAME_CHARACTERS: usize = 200;
+const MAX_URL_CHARACTERS: usize = 4096;
+/// As much as a message may have.
+const MAX_INSTRUCTIONS_CHARACTERS: usize = 100_000;
+
+/// `GET /auth/agents?is_active=true`
+pub async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Answer<Vec<AgentView>> {
+    let is_active = is_active(&uri)?;
+    let agents = app.engine.agents(caller.who, is_active).await?;
+    Ok(Json(agents.into_iter().map(AgentView::from).collect()))
+}
+
+/// `POST /auth/agents`
+pub async fn create(State(app): State<App>, caller: Caller, request: Request) -> Answer<NewAgentView> {
+    app.engine.must_be_admin(caller.who)?;
+    let (mut body, _) = Fields::body(request).await?;
+    let name = body.text("name", 1..=MAX_NAME_CHARACTERS);
+    let mut change = read_change(&mut body, true);
+    change.name = Some(name);
+    body.end()?;
+    let new = app.engine.create_agent(caller.who, change).await?;
+    Ok(Json(NewAgentView { agent: new.agent.into(), proofs: new.proofs.map(Into::into) }))
+}
+
+/// `GET /auth/agents/{id}`
+pub async fn show(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<AgentView> {
+    Ok(Json(app.engine.agent(caller.who, known(&id, Refused::NO_AGENT)?).await?.into()))
+}
+
+/// `PUT /auth/agents/{id}`: what is absent stays as it is.
+pub async fn change(State(app): State<App>, caller: Caller, Path(id): Path<String>, request: Request) -> Answer<AgentView> {
+    app.engine.must_be_admin(caller.who)?;
+    let (mut body, _) = Fields::body(request).await?;
+    let name = body.opt_text("name", 1..=MAX_NAME_CHARACTERS);
+    let change = AgentChange { name, ..read_change(&mut body, false) };
+    body.end()?;
+    Ok(Json(app.engine.change_agent(caller.who, known(&id, Refused::NO_AGENT)?, change).await?.into()))
+}
+
+/// `DELETE /auth/agents/{id}?hard=false`
+pub async fn remove(State(app): State<App>, caller: Caller, Path(id): Path<String>, uri: Uri) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let hard = flag(&uri, "hard")?.unwrap_or(false);
+    app.engine.delete_agent(caller.who, known(&id, Refused::NO_AGENT)?, hard).await?;
+    let message = if hard { "Agent deleted successfully" } else { "Agent soft-deleted successfully" };
+    Ok(Json(json!({"message": message})))
+}
+
+/// `GET /auth/agents/{id}/tokens`
+pub async fn tokens(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let tokens = app.engine.agent_tokens(caller.who, known(&id, Refused::NO_AGENT)?).await?;
+    let shown = tokens.into_iter().map(|token| {
+        json!({
+            "id": token.id.spelled(),
+            "access_token": token.shown,
+            "expires_at": time::with_z(token.expires_at),
+            "created_at": time::naive(token.created_at),
+            "last_used_at": token.last_used_at.map(time::naive),
+        })
+    });
+    Ok(Json(json!({"tokens": shown.collect::<Vec<_>>()})))
+}
+
+/// `POST /auth/agents/{id}/tokens`
+pub async fn new_token(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let made = app.engine.new_agent_token(caller.who, known(&id, Refused::NO_AGENT)?).await?;
+    let expires_at = time::with_z(made.expires_at);
+    Ok(Json(json!({"id": made.id.spelled(), "access_token": made.token.0, "expires_at": expires_at})))
+}
+
+/// `DELETE /auth/agents/{id}/tokens/{ref}`
+pub async fn revoke_token(State(app): State<App>, caller: Caller, Path((id, token)): Path<(String, String)>) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let token = TokenId::read(&token).map_or(TokenRef::Shown(token), TokenRef::Id);
+    app.engine.revoke_agent_token(caller.who, known(&id, Refused::NO_AGENT)?, token).await?;
+    Ok(Json(json!({"message": "Token revoked"})))
+}
+
+/// `POST /auth/agents/{id}/webhook-secret`
+pub async fn new_secret(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let secret = app.engine.new_agent_secret(caller.who, known(&id, Refused::NO_AGENT)?).await?;
+    Ok(Json(json!({"webhook_secret": secret.0})))
+}
+
+/// Everything but the name. Fields that may be nothing are set to nothing by `null`.
+fn read_change(body: &mut Fields, is_new: bool) -> AgentChange {
+    let kind = body.one_of("kind", &["webhook", "builtin"], AgentKind::parse);
+    let webhook_url = body.opt_text("webhook_url", 1..=MAX_URL_CHARACTERS);
+    if is_new && body.raw("webhook_url").is_none() && kind != Some(AgentKind::Builtin) {
+        body.missing("webhook_url");
+    }
+    AgentChange {
+        name: None,
+        kind,
+        webhook_url,
+        is_fire_and_forget: body.boolean("is_fire_and_forget"),
+        buffer_time_s: body.integer("buffer_time_seconds", 0..=300),
+        history_msg_count: body.integer("history_msg_count", 1..=500),
+        recent_msg_window_minutes: body.integer("recent_msg_window_minutes", 1..=525_600),
+        activate_for_new_conversation: body.boolean("activate_for_new_conversation"),
+        is_active: body.boolean("is_active"),
+        scope: body.one_of("scope", &["linked", "all"], AgentScope::parse),
+        channels: named(body, "channel_ids", |body| {
+            let ids = body.texts("channel_ids")?;
+            // A channel that does not exist matches none.
+            Some(ids.iter().filter_map(|id| ChannelId::read(id)).collect())
+        }),
+        on_new_message: body.one_of("on_new_message", &["collect", "interrupt"], OnNewMessage::parse),
+        reply_timeout_s: body.integer("reply_timeout_seconds", 0..=86_400),
+        max_wait_s: named(body, "max_wait_seconds", |body| body.integer("max_wait_seconds", 0..=86_400)),
+        model: named(body, "model", |body| {
+            let name = body.opt_text("model", 1..=MAX_NAME_CHARACTERS)?;
+            let model = ModelName::parse(&name);
+            if model.is_none() {
+                body.refuse("model", "unknown model");
+            }
+            model
+        }),
+        instructions: body.opt_text("instructions", 0..=MAX_INSTRUCTIONS_CHARACTERS),
+        tools: named(body, "tools", |body| body.texts("tools")),
+        mode: body.one_of("mode", &["ask", "plan", "build"], Mode::parse),
+    }
+}
+
+/// `None`: the body does not name the field. `Some(None)`: it says that there is none.
+fn named<T>(body: &mut Fields, name: &str, read: impl FnOnce(&mut Fields) -> Option<T>) -> Option<Option<T>> {
+    body.names(name).then(|| read(body))
+}
