@@ -142,7 +142,7 @@ impl Engine {
             }),
         };
         turns::resume_all(&engine).await?;
-        jobs::start(&engine).await.map_err(Error::from)?;
+        jobs::start(&engine).await;
         Ok(engine)
     }
 

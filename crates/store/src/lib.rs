@@ -34,6 +34,9 @@ pub enum StoreError {
     /// A unique index refused a row.
     #[error("a row with this key exists already")]
     Duplicate,
+    /// The disk failed.
+    #[error("the disk failed: {0}")]
+    Io(String),
     /// The database does not answer, or answers nonsense.
     #[error("the database failed: {0}")]
     Failed(String),

@@ -8,7 +8,7 @@ use std::thread;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::tx::{Job, Tx, failure};
+use crate::tx::{Job, Trouble, Tx, failure};
 use crate::{DatabaseUrl, OpenError, StoreError, migrate};
 
 /// Transactions in one commit. Enough to share the cost of a sync among all who wait, few enough to keep the wait short.
@@ -49,7 +49,9 @@ impl Sqlite {
         }
         migrate::run(&mut connection).map_err(|e| failed(e.to_string()))?;
 
-        let writer = spawn("store-writer", move |jobs| write_groups(&connection, &jobs)).map_err(failed)?;
+        let file = (!in_memory).then(|| path.clone());
+        let mut writer = Writer { file, connection: Some(connection) };
+        let writer = spawn("store-writer", move |jobs| write_groups(&mut writer, &jobs)).map_err(failed)?;
         // A database in memory belongs to one connection, so the writer reads as well.
         let readers = if in_memory { writer.clone() } else { spawn_readers(&path).map_err(failed)? };
         Ok(Self { writer, readers, _lock: Arc::new(lock) })
@@ -94,30 +96,74 @@ fn spawn(name: &str, run: impl FnOnce(Receiver<Box<dyn Job>>) + Send + 'static) 
 }
 
 /// Takes every job that waits, runs each in a savepoint of its own, commits once, and then answers all.
-fn write_groups(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
+fn write_groups(writer: &mut Writer, jobs: &Receiver<Box<dyn Job>>) {
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
         group.extend(jobs.try_iter().take(GROUP - 1));
-        let committed = write_group(connection, &mut group);
+        let committed = writer.write(&mut group);
         for job in group {
             job.answer(committed.clone().map_err(StoreError::from));
         }
     }
 }
 
-fn write_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), CommitError> {
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| CommitError::from(&e))?;
+/// The one connection that writes. After a failure of the disk it is given up for a new one: what the old one has in memory
+/// may not be what is on the disk, and a second sync of the same file may call written what the first one could not write.
+struct Writer {
+    /// `None`: in memory, where there is nothing to open anew.
+    file: Option<PathBuf>,
+    connection: Option<Connection>,
+}
+
+impl Writer {
+    fn write(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), CommitError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.reopen()?,
+        };
+        let mut trouble = None;
+        let committed = write_group(&connection, group, &mut trouble);
+        match trouble {
+            Some(Trouble::Io) if self.file.is_some() => {
+                tracing::error!("the disk failed; the database is opened anew");
+            }
+            Some(Trouble::Io | Trouble::Full) | None => self.connection = Some(connection),
+        }
+        committed
+    }
+
+    fn reopen(&self) -> Result<Connection, CommitError> {
+        let path = self.file.as_deref().unwrap_or(Path::new(":memory:"));
+        let opened = Connection::open(path).and_then(|connection| prepare_writer(&connection).map(|()| connection));
+        opened.map_err(|error| CommitError::from(&error))
+    }
+}
+
+/// Says in `trouble` if the disk failed on the way, whoever was told.
+fn write_group(connection: &Connection, group: &mut [Box<dyn Job>], trouble: &mut Option<Trouble>) -> Result<(), CommitError> {
+    let failed = |error: &rusqlite::Error, trouble: &mut Option<Trouble>| {
+        let error = CommitError::from(error);
+        // A full disk may end the whole transaction in the middle of a job, and then the next statement fails for no reason
+        // that would help anybody.
+        let before = *trouble;
+        *trouble = before.or(error.trouble());
+        before.map_or(error, CommitError::from)
+    };
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| failed(&error, trouble))?;
     let alone = group.len() == 1;
     let mut keep = false;
     for job in group {
+        let mut tx = Tx::new(connection);
         if alone {
-            keep = job.run(Tx::new(connection));
+            keep = job.run(&mut tx);
+            *trouble = tx.trouble();
             continue;
         }
-        let result = in_savepoint(connection, job.as_mut());
+        let result = in_savepoint(connection, job.as_mut(), &mut tx);
+        *trouble = trouble.or(tx.trouble());
         if let Err(error) = result {
             rollback(connection);
-            return Err(CommitError::from(&error));
+            return Err(failed(&error, trouble));
         }
         keep = true;
     }
@@ -127,13 +173,13 @@ fn write_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<()
     }
     connection.execute_batch("COMMIT").map_err(|error| {
         rollback(connection);
-        CommitError::from(&error)
+        failed(&error, trouble)
     })
 }
 
-fn in_savepoint(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+fn in_savepoint(connection: &Connection, job: &mut dyn Job, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
     connection.prepare_cached("SAVEPOINT job")?.raw_execute()?;
-    if !job.run(Tx::new(connection)) {
+    if !job.run(tx) {
         connection.prepare_cached("ROLLBACK TO job")?.raw_execute()?;
     }
     connection.prepare_cached("RELEASE job")?.raw_execute()?;
@@ -153,13 +199,34 @@ fn rollback(connection: &Connection) {
 #[derive(Debug, Clone)]
 enum CommitError {
     Full,
+    Io(String),
     Failed(String),
+}
+
+impl CommitError {
+    const fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Full => Some(Trouble::Full),
+            Self::Io(_) => Some(Trouble::Io),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+impl From<Trouble> for CommitError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Full => Self::Full,
+            Trouble::Io => Self::Io("a transaction of the same group could not be stored".to_owned()),
+        }
+    }
 }
 
 impl From<&rusqlite::Error> for CommitError {
     fn from(error: &rusqlite::Error) -> Self {
         match failure(error) {
             StoreError::Full => Self::Full,
+            StoreError::Io(reason) => Self::Io(reason),
             other => Self::Failed(other.to_string()),
         }
     }
@@ -169,6 +236,7 @@ impl From<CommitError> for StoreError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Full => Self::Full,
+            CommitError::Io(reason) => Self::Io(reason),
             CommitError::Failed(reason) => Self::Failed(reason),
         }
     }
@@ -178,13 +246,11 @@ fn spawn_readers(path: &Path) -> Result<Jobs, String> {
     let (send, receive) = channel();
     let jobs: Arc<Mutex<Receiver<Box<dyn Job>>>> = Arc::new(Mutex::new(receive));
     for _ in 0..READERS {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|e| e.to_string())?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        let jobs = Arc::clone(&jobs);
+        let mut connection = Some(open_reader(path).map_err(|e| e.to_string())?);
+        let (jobs, path) = (Arc::clone(&jobs), path.to_owned());
         let run = move || {
             while let Ok(job) = next(&jobs) {
-                read_one(&connection, job);
+                connection = read_one(connection.take(), &path, job);
             }
         };
         thread::Builder::new().name("store-reader".to_owned()).spawn(run).map_err(|e| e.to_string())?;
@@ -192,15 +258,36 @@ fn spawn_readers(path: &Path) -> Result<Jobs, String> {
     Ok(send)
 }
 
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
 fn next(jobs: &Mutex<Receiver<Box<dyn Job>>>) -> Result<Box<dyn Job>, std::sync::mpsc::RecvError> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv()
 }
 
-fn read_one(connection: &Connection, mut job: Box<dyn Job>) {
+/// Gives the connection back unless the disk failed under it.
+fn read_one(connection: Option<Connection>, path: &Path, mut job: Box<dyn Job>) -> Option<Connection> {
+    let connection = match connection.map_or_else(|| open_reader(path), Ok) {
+        Ok(connection) => connection,
+        Err(error) => {
+            job.answer(Err(failure(&error)));
+            return None;
+        }
+    };
     if let Err(error) = connection.execute_batch("BEGIN") {
-        return job.answer(Err(failure(&error)));
+        let error = failure(&error);
+        let is_sound = !matches!(error, StoreError::Io(_));
+        job.answer(Err(error));
+        return is_sound.then_some(connection);
     }
-    job.run(Tx::new(connection));
-    rollback(connection);
+    let mut tx = Tx::new(&connection);
+    job.run(&mut tx);
+    let is_sound = tx.trouble() != Some(Trouble::Io);
+    rollback(&connection);
     job.answer(Ok(()));
+    is_sound.then_some(connection)
 }

@@ -123,7 +123,15 @@ type AfterCommit = Box<dyn FnOnce() + Send>;
 pub struct Tx<'c> {
     connection: &'c Connection,
     poisoned: bool,
+    trouble: Option<Trouble>,
     after_commit: Vec<AfterCommit>,
+}
+
+/// What can be wrong with the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Full,
+    Io,
 }
 
 impl std::fmt::Debug for Tx<'_> {
@@ -134,7 +142,12 @@ impl std::fmt::Debug for Tx<'_> {
 
 impl<'c> Tx<'c> {
     pub(crate) fn new(connection: &'c Connection) -> Self {
-        Self { connection, poisoned: false, after_commit: Vec::new() }
+        Self { connection, poisoned: false, trouble: None, after_commit: Vec::new() }
+    }
+
+    /// Why a statement failed, if it was the disk.
+    pub(crate) const fn trouble(&self) -> Option<Trouble> {
+        self.trouble
     }
 
     /// Runs `hook` once the transaction is on disk, before its `write` returns, in the order of commits; not at all if it
@@ -194,6 +207,11 @@ impl<'c> Tx<'c> {
         }
         let result = bind(self.connection, sql, values).and_then(|mut statement| run(&mut statement).map_err(|e| failure(&e)));
         self.poisoned = result.is_err();
+        self.trouble = match &result {
+            Err(StoreError::Full) => Some(Trouble::Full),
+            Err(StoreError::Io(_)) => Some(Trouble::Io),
+            _ => self.trouble,
+        };
         result
     }
 }
@@ -239,8 +257,13 @@ fn read(value: ValueRef<'_>) -> Value {
     }
 }
 
+/// The memory that connections share grows in the file beside the database, and says so in its own way when it cannot.
+const NO_ROOM_FOR_INDEX: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+
 pub(crate) fn failure(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
+        Some(_) if error.sqlite_error().is_some_and(|error| error.extended_code == NO_ROOM_FOR_INDEX) => StoreError::Full,
+        Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen) => StoreError::Io(error.to_string()),
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
         Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Duplicate,
         _ => StoreError::Failed(error.to_string()),
@@ -250,7 +273,7 @@ pub(crate) fn failure(error: &rusqlite::Error) -> StoreError {
 /// A closure on its way to the database, whose result type only its sender knows.
 pub(crate) trait Job: Send {
     /// Runs the closure. Says whether its changes are to be kept.
-    fn run(&mut self, tx: Tx<'_>) -> bool;
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Answers the sender; with an error if the commit failed after all.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -274,17 +297,17 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn run(&mut self, mut tx: Tx<'_>) -> bool {
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
         let Some(work) = self.work.take() else { return false };
         // A closure that panics must cost its own transaction only, never the thread that serves everybody.
-        let result = catch_unwind(AssertUnwindSafe(|| work(&mut tx))).unwrap_or_else(|panic| Err(panicked(&*panic).into()));
+        let result = catch_unwind(AssertUnwindSafe(|| work(tx))).unwrap_or_else(|panic| Err(panicked(&*panic).into()));
         let keep = result.is_ok() && !tx.poisoned;
         self.result = Some(match result {
             // An error that the closure swallowed would otherwise look like success.
             Ok(_) if tx.poisoned => Err(StoreError::Poisoned.into()),
             result => result,
         });
-        self.after_commit = tx.after_commit;
+        self.after_commit = std::mem::take(&mut tx.after_commit);
         keep
     }
 

@@ -51,7 +51,7 @@ impl Attempt {
     /// [`JobError::Lost`], or what `effects` refuses; nothing is stored then.
     pub async fn complete(
         &self,
-        effects: impl FnOnce(&mut Tx) -> Result<(), Error> + Send + 'static,
+        effects: impl FnOnce(&mut Tx) -> Result<(), Error> + Clone + Send + 'static,
     ) -> Result<Completed, JobError> {
         let (id, fence) = (self.id, self.fence);
         let stored = self.engine.inner.store.write(move |tx| {
@@ -69,7 +69,7 @@ impl Attempt {
     /// As [`Self::complete`].
     pub async fn store<T: Send + 'static>(
         &self,
-        effects: impl FnOnce(&mut Tx) -> Result<T, Error> + Send + 'static,
+        effects: impl FnOnce(&mut Tx) -> Result<T, Error> + Clone + Send + 'static,
     ) -> Result<T, JobError> {
         let (id, fence, lease_ms) = (self.id, self.fence, self.lease_ms);
         let stored = self.engine.inner.store.write(move |tx| {

@@ -86,21 +86,22 @@ impl Drop for Workers {
 }
 
 /// Begins to run jobs.
-pub(crate) async fn start(engine: &Engine) -> Result<(), StoreError> {
+pub(crate) async fn start(engine: &Engine) {
     let dead = Timestamp(engine.inner.clock.now().0 - DEAD_KEPT_MS);
     let alone = engine.inner.store.is_exclusive();
     let store = &engine.inner.store;
-    store
-        .write(move |tx| {
-            if alone {
-                jobs::end_leases(tx)?;
-            }
-            jobs::forget_dead(tx, dead)
-        })
-        .await?;
+    let swept = store.write(move |tx| {
+        if alone {
+            jobs::end_leases(tx)?;
+        }
+        jobs::forget_dead(tx, dead)
+    });
+    if let Err::<(), StoreError>(error) = swept.await {
+        // Leases end by themselves, and nobody who wants to read must wait for a disk to have room.
+        tracing::error!(%error, "the queue of jobs could not be swept");
+    }
     let workers = &engine.inner.workers;
     tokio::spawn(look(Arc::downgrade(&engine.inner), Arc::clone(&workers.hint), workers.stopping.clone()));
-    Ok(())
 }
 
 /// Claims no more jobs, and waits for those that run; what still runs after `patience_ms` is given back.

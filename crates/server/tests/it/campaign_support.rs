@@ -93,6 +93,21 @@ impl Machine {
         self.root.path().join("work")
     }
 
+    /// Where everything of it is. It goes when the machine goes.
+    pub fn root(&self) -> PathBuf {
+        self.root.path().to_owned()
+    }
+
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.into(), value.into()));
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).expect("it runs")
+    }
+
     /// So much to search through that a search takes a while.
     pub fn fill_heap(&self, files: usize) {
         for number in 0..files {
