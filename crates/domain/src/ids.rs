@@ -72,6 +72,10 @@ id!(
     /// The text part of a person's message has the same id as the message.
     PartId
 );
+id!(
+    /// One run of the program that takes part in the work on a database.
+    NodeId
+);
 id!(TurnId);
 
 impl AccountId {

@@ -20,6 +20,7 @@
 //! | [`DeliveryStatus`] | how far a message to a contact has come |
 //! | [`Egress`](sockets::egress::Egress), [`egress`] | the guarded way to addresses that others chose; its rules |
 //! | [`hub`] | agents, channels, contacts, chats: people and agents who answer others on connected platforms |
+//! | [`NodeId`], [`Carrier`] | one run of the program beside others on one database; what carries news between them |
 
 mod account;
 mod clock;
@@ -41,11 +42,12 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use conversation::Conversation;
 pub use delivery::DeliveryStatus;
 pub use event::{Cursor, CursorError, Delta, Event, EventKind, Seq};
-pub use ids::{AccountId, ConversationId, JobId, MessageId, PartId, TurnId};
+pub use ids::{AccountId, ConversationId, JobId, MessageId, NodeId, PartId, TurnId};
 pub use job::{Job, JobState};
 pub use message::{Author, Message, Part, PartBody, PartKind, Place, ToolCall, ToolOutcome, ToolResult};
 pub use mode::Mode;
 pub use platform::Platform;
+pub use sockets::carrier::{Carrier, CarrierError, Heard, Subject};
 pub use sockets::language_model::{LanguageModel, ModelName, Provider};
 pub use sockets::tool::{Effect, Tool};
 pub use turn::{Failure, FailureCode, Outcome, Turn, TurnState, Usage};

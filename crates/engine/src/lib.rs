@@ -12,6 +12,7 @@ mod hub;
 pub mod jobs;
 mod messages;
 mod refused;
+mod nodes;
 mod request_key;
 mod seal;
 mod turns;
@@ -32,6 +33,7 @@ pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS
 pub use hub::{AgentChange, AgentToken, NewAgent, TokenRef};
 pub use messages::{Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
 pub use refused::{Refused, RefusedKind};
+pub use nodes::{Nodes, Sharing};
 pub use request_key::RequestKey;
 pub use seal::SEAL_KEY_BYTES;
 
@@ -103,6 +105,7 @@ struct Inner {
     default_model: Arc<dyn LanguageModel>,
     settings: Settings,
     bus: Arc<events::Bus>,
+    lease: nodes::Lease,
     runners: turns::Runners,
     histories: turns::Histories,
     accounts: accounts::Accounts,
@@ -125,9 +128,19 @@ impl Engine {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(parts: Parts, kinds: jobs::Kinds) -> Result<Self> {
+        Self::start_among(parts, kinds, Nodes::default()).await
+    }
+
+    /// As [`Self::start_with`], among these nodes.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_among(parts: Parts, kinds: jobs::Kinds, nodes: Nodes) -> Result<Self> {
+        let (bus, orders) = events::Bus::new(parts.store.clone(), Arc::clone(&parts.clock), &nodes.sharing);
         let engine = Self {
             inner: Arc::new(Inner {
-                bus: events::Bus::new(parts.store.clone()),
+                bus,
+                lease: nodes::Lease::new(nodes.sharing.id()),
                 store: parts.store,
                 clock: parts.clock,
                 default_model: parts.catalogue.model(parts.catalogue.default_model())?,
@@ -141,9 +154,24 @@ impl Engine {
                 settings: parts.settings,
             }),
         };
+        nodes::enter(&engine, &nodes).await?;
+        if let Some(orders) = orders {
+            nodes::keep(&engine, nodes.address, orders);
+        }
         turns::resume_all(&engine).await?;
         jobs::start(&engine).await;
         Ok(engine)
+    }
+
+    /// Tells all other nodes that something has changed which is no conversation. They may not hear of it.
+    pub fn announce(&self, topic: impl Into<String>) {
+        self.inner.bus.announce(topic.into());
+    }
+
+    /// What other nodes announce from now on; `None` if there can be no others.
+    #[must_use]
+    pub fn announcements(&self) -> Option<tokio::sync::broadcast::Receiver<String>> {
+        self.inner.bus.announcements()
     }
 
     /// Stops claiming turns and jobs, lets those that run finish until `patience_ms` is over, and stores what is open.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{Row, StoreError, Tx, Value, dialect};
 
 const COLUMNS: &str = "c.id, c.owner_id, c.title, c.model, c.mode, c.workdir, c.created_at, c.updated_at, \
-    EXISTS (SELECT 1 FROM turn t WHERE t.conversation_id = c.id AND t.state = 'running')";
+    EXISTS (SELECT 1 FROM turn t JOIN node n ON n.id = t.node_id WHERE t.conversation_id = c.id AND t.state = 'running')";
 
 /// Stores a new conversation without events.
 ///
@@ -122,6 +122,17 @@ pub struct Head {
 pub fn head(tx: &mut Tx, id: ConversationId) -> Result<Option<Head>, StoreError> {
     let row = tx.query_one("SELECT epoch, seq FROM conversation WHERE id = $1", &[id.uuid().into()])?;
     row.map(|row| Ok(Head { epoch: row.get(0)?, seq: Seq(row.get(1)?) })).transpose()
+}
+
+/// The ends of those of these logs that exist.
+///
+/// # Errors
+/// The database's.
+pub fn heads(tx: &mut Tx, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Head)>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = tx.query("SELECT id, epoch, seq FROM conversation WHERE id = ANY($1)", &[ids.into()])?;
+    let head = |row: &Row| Ok((ConversationId::from_uuid(row.get(0)?), Head { epoch: row.get(1)?, seq: Seq(row.get(2)?) }));
+    rows.iter().map(head).collect()
 }
 
 /// Shuts out whoever held the conversation's turn before; returns the new epoch.

@@ -9,6 +9,8 @@ use crate::{Row, StoreError, Tx};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredDelta {
     pub conversation: ConversationId,
+    /// In which it was written. In any other it means nothing.
+    pub epoch: i64,
     pub turn: TurnId,
     pub message: MessageId,
     pub part: PartId,
@@ -30,8 +32,8 @@ pub fn insert(tx: &mut Tx, delta: &StoredDelta) -> Result<(), StoreError> {
         PartKind::Reasoning => "reasoning",
     };
     tx.execute(
-        "INSERT INTO delta (conversation_id, turn_id, message_id, part_id, ordinal, kind, place, at, start, text) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO delta (conversation_id, turn_id, message_id, part_id, ordinal, kind, place, at, start, text, epoch) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
             delta.conversation.uuid().into(),
             delta.turn.uuid().into(),
@@ -43,19 +45,21 @@ pub fn insert(tx: &mut Tx, delta: &StoredDelta) -> Result<(), StoreError> {
             delta.at.0.into(),
             i64::try_from(delta.start).unwrap_or(i64::MAX).into(),
             delta.text.as_str().into(),
+            delta.epoch.into(),
         ],
     )?;
     Ok(())
 }
 
-/// Everything stored of the open parts of one turn, in order.
+/// Everything stored of the open parts of one turn in the present epoch, in order.
 ///
 /// # Errors
 /// The database's.
 pub fn of_turn(tx: &mut Tx, turn: TurnId) -> Result<Vec<StoredDelta>, StoreError> {
     let rows = tx.query(
-        "SELECT conversation_id, turn_id, message_id, part_id, ordinal, kind, place, at, start, text FROM delta \
-         WHERE turn_id = $1 AND NOT EXISTS (SELECT 1 FROM part p WHERE p.id = delta.part_id) ORDER BY place, start",
+        "SELECT d.conversation_id, d.turn_id, d.message_id, d.part_id, d.ordinal, d.kind, d.place, d.at, d.start, d.text, d.epoch \
+         FROM delta d JOIN conversation c ON c.id = d.conversation_id AND d.epoch IN (0, c.epoch) \
+         WHERE d.turn_id = $1 AND NOT EXISTS (SELECT 1 FROM part p WHERE p.id = d.part_id) ORDER BY d.place, d.start",
         &[turn.uuid().into()],
     )?;
     rows.iter().map(delta).collect()
@@ -97,5 +101,6 @@ fn delta(row: &Row) -> Result<StoredDelta, StoreError> {
         at: Timestamp(row.get(7)?),
         start: usize::try_from(row.get::<i64>(8)?).unwrap_or(0),
         text: row.get(9)?,
+        epoch: row.get(10)?,
     })
 }

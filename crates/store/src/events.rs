@@ -36,6 +36,19 @@ pub fn next(tx: &mut Tx, conversation: ConversationId, fence: Fence) -> Result<O
     row.map(|row| Ok(Head { epoch: row.get(0)?, seq: Seq(row.get(1)?) })).transpose()
 }
 
+/// Keeps every other writer off the log until the transaction ends. `false`: the conversation is gone, or the epoch is over.
+///
+/// # Errors
+/// The database's.
+pub fn lock(tx: &mut Tx, conversation: ConversationId, fence: Fence) -> Result<bool, StoreError> {
+    let id = conversation.uuid().into();
+    let changed = match fence {
+        Fence::Epoch(epoch) => tx.execute("UPDATE conversation SET seq = seq WHERE id = $1 AND epoch = $2", &[id, epoch.into()])?,
+        Fence::Open => tx.execute("UPDATE conversation SET seq = seq WHERE id = $1", &[id])?,
+    };
+    Ok(changed > 0)
+}
+
 /// Stores an event under the number it carries, and the part it brings.
 ///
 /// # Errors

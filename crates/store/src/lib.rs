@@ -12,6 +12,7 @@ pub mod hub;
 pub mod jobs;
 pub mod messages;
 mod migrate;
+pub mod nodes;
 pub mod request_keys;
 pub mod search;
 pub mod sign_ins;

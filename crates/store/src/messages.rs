@@ -38,6 +38,16 @@ pub fn insert(tx: &mut Tx, message: &Message, fingerprint: Option<&str>) -> Resu
     Ok(())
 }
 
+/// Those of these parts that are stored, which means that they are complete.
+///
+/// # Errors
+/// The database's.
+pub fn existing_parts(tx: &mut Tx, ids: &[PartId]) -> Result<Vec<PartId>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = tx.query("SELECT id FROM part WHERE id = ANY($1)", &[ids.into()])?;
+    rows.iter().map(|row| Ok(PartId::from_uuid(row.get::<Uuid>(0)?))).collect()
+}
+
 /// # Errors
 /// The database's.
 pub fn exists(tx: &mut Tx, id: MessageId) -> Result<bool, StoreError> {

@@ -8,6 +8,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("migrations/0001_house.sql"), dialect::CREATE_SEARCH],
     &[include_str!("migrations/0002_jobs.sql")],
     &[include_str!("migrations/0003_accounts.sql")],
+    &[include_str!("migrations/0004_nodes.sql")],
 ];
 
 /// The newest schema that this version knows.

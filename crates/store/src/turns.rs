@@ -1,6 +1,6 @@
-//! Turns and their queue. A conversation has at most one running turn; "busy" is that such a row exists.
+//! Turns and their queue. A conversation has at most one running turn; "busy" is that the node that has claimed it is alive.
 
-use domain::{ConversationId, MessageId, Mode, Outcome, Seq, Timestamp, Turn, TurnId, TurnState, Usage};
+use domain::{ConversationId, MessageId, Mode, NodeId, Outcome, Seq, Timestamp, Turn, TurnId, TurnState, Usage};
 use uuid::Uuid;
 
 use crate::{Row, StoreError, Tx, Value};
@@ -62,25 +62,79 @@ pub fn open(tx: &mut Tx, conversation: ConversationId) -> Result<Vec<Turn>, Stor
     tx.query(&sql, &[conversation.uuid().into()])?.iter().map(turn).collect()
 }
 
-/// All conversations that have a turn which is not finished.
+/// Marks the turn as running since event `seq`, on this node. Returns the how-manieth it is to start in its conversation.
 ///
 /// # Errors
 /// The database's.
-pub fn conversations_with_open_turns(tx: &mut Tx) -> Result<Vec<ConversationId>, StoreError> {
-    let rows = tx.query("SELECT DISTINCT conversation_id FROM turn WHERE state <> 'finished'", &[])?;
-    rows.iter().map(|row| Ok(ConversationId::from_uuid(row.get::<Uuid>(0)?))).collect()
-}
-
-/// Marks the turn as running since event `seq`. Returns the how-manieth it is to start in its conversation.
-///
-/// # Errors
-/// The database's.
-pub fn start(tx: &mut Tx, id: TurnId, seq: Seq, at: Timestamp) -> Result<i64, StoreError> {
-    let sql = "UPDATE turn SET state = 'running', started_at = $2, started_seq = $3, ordinal = \
+pub fn start(tx: &mut Tx, id: TurnId, seq: Seq, at: Timestamp, node: Option<NodeId>) -> Result<i64, StoreError> {
+    let sql = "UPDATE turn SET state = 'running', started_at = $2, started_seq = $3, node_id = $4, ordinal = \
          (SELECT COALESCE(MAX(o.ordinal), 0) + 1 FROM turn o WHERE o.conversation_id = turn.conversation_id) WHERE id = $1 \
          RETURNING ordinal";
-    let row = tx.query_one(sql, &[id.uuid().into(), at.0.into(), seq.0.into()])?;
+    let row = tx.query_one(sql, &[id.uuid().into(), at.0.into(), seq.0.into(), node.map(NodeId::uuid).into()])?;
     row.map_or(Ok(0), |row| row.get(0))
+}
+
+/// Who has claimed a running turn, and whether it is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// `None`: nobody who is alive.
+    pub node: Option<NodeId>,
+    pub stop: bool,
+}
+
+/// Who has claimed this turn.
+///
+/// # Errors
+/// The database's.
+pub fn claim(tx: &mut Tx, id: TurnId) -> Result<Claim, StoreError> {
+    let row = tx.query_one("SELECT n.id, t.stop FROM turn t LEFT JOIN node n ON n.id = t.node_id WHERE t.id = $1", &[id.uuid().into()])?;
+    let Some(row) = row else { return Ok(Claim { node: None, stop: false }) };
+    Ok(Claim { node: row.get::<Option<Uuid>>(0)?.map(NodeId::from_uuid), stop: row.get::<i64>(1)? != 0 })
+}
+
+/// Gives a running turn to this node, or to nobody. Must be fenced by whoever calls it.
+///
+/// # Errors
+/// The database's.
+pub fn set_node(tx: &mut Tx, id: TurnId, node: Option<NodeId>) -> Result<(), StoreError> {
+    tx.execute("UPDATE turn SET node_id = $2 WHERE id = $1", &[id.uuid().into(), node.map(NodeId::uuid).into()])?;
+    Ok(())
+}
+
+/// Says that a running turn is to stop. Whoever runs it learns of it at the latest when it next renews its lease.
+///
+/// # Errors
+/// The database's.
+pub fn ask_to_stop(tx: &mut Tx, id: TurnId) -> Result<(), StoreError> {
+    tx.execute("UPDATE turn SET stop = 1 WHERE id = $1 AND state = 'running'", &[id.uuid().into()])?;
+    Ok(())
+}
+
+/// The turns of this node that are to stop.
+///
+/// # Errors
+/// The database's.
+pub fn to_stop(tx: &mut Tx, node: NodeId) -> Result<Vec<(ConversationId, TurnId)>, StoreError> {
+    let sql = "SELECT conversation_id, id FROM turn WHERE node_id = $1 AND state = 'running' AND stop = 1";
+    let rows = tx.query(sql, &[node.uuid().into()])?;
+    rows.iter().map(|row| Ok((ConversationId::from_uuid(row.get::<Uuid>(0)?), TurnId::from_uuid(row.get::<Uuid>(1)?)))).collect()
+}
+
+/// At most `limit` conversations in which something is to be done and nobody does it: a turn runs whose node is not alive,
+/// or turns wait and none runs.
+///
+/// # Errors
+/// The database's.
+pub fn conversations_left_alone(tx: &mut Tx, limit: u32) -> Result<Vec<ConversationId>, StoreError> {
+    let rows = tx.query(
+        "SELECT t.conversation_id FROM turn t \
+             WHERE t.state = 'running' AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = t.node_id) \
+         UNION SELECT q.conversation_id FROM turn q WHERE q.state = 'queued' AND NOT EXISTS \
+             (SELECT 1 FROM turn r WHERE r.conversation_id = q.conversation_id AND r.state = 'running') \
+         LIMIT $1",
+        &[i64::from(limit).into()],
+    )?;
+    rows.iter().map(|row| Ok(ConversationId::from_uuid(row.get::<Uuid>(0)?))).collect()
 }
 
 /// Counts that the turn is taken up again after a crash; returns how often that has happened, this time included.

@@ -14,6 +14,7 @@ pub(crate) async fn delete(engine: &Engine, who: Principal, id: ConversationId) 
         let append = Append::to(&engine, id, Fence::Open);
         let deleted = engine.inner.store.write(move |tx| {
             access::conversation(tx, who, id)?;
+            append.lock(tx)?;
             turns::end_queued(tx, &append, id)?;
             append.event(tx, None, |_| EventKind::ConversationDeleted)?;
             conversations::delete(tx, id)?;

@@ -101,7 +101,7 @@ fn import_turn(
         messages::insert(tx, &message(asked, Place::at(event.seq), Author::Person(conversation.owner)), None)?;
     }
     let started = append.event(tx, Some(turn), |_| EventKind::TurnStarted { reply, answers: vec![asked] })?;
-    turns::start(tx, turn, started.seq, at)?;
+    turns::start(tx, turn, started.seq, at, None)?;
     for (index, answer) in answers.into_iter().enumerate() {
         let id = if index == 0 { reply } else { MessageId::new() };
         let mut began = if index == 0 { Some(Place::at(started.seq)) } else { None };

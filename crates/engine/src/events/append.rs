@@ -56,6 +56,15 @@ impl Append {
         self.at
     }
 
+    /// Keeps everybody else from appending until the transaction ends, so that what is read in it stays true. Should be
+    /// its first statement if anything is read before the first append.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub(crate) fn lock(&self, tx: &mut Tx) -> Result<(), AppendError> {
+        if events::lock(tx, self.conversation, self.fence)? { Ok(()) } else { Err(AppendError::Gone) }
+    }
+
     /// Appends one event, whose number `kind` is told.
     ///
     /// # Errors
@@ -73,7 +82,7 @@ impl Append {
         let (bus, live, published) = (Arc::clone(&self.bus), self.live.clone(), event.clone());
         tx.after_commit(move || {
             if let Some(live) = live {
-                live.load(published.epoch, Seq(published.seq.0 - 1));
+                bus.load(&live, published.epoch, Seq(published.seq.0 - 1));
             }
             bus.publish(&published);
         });

@@ -58,6 +58,20 @@ impl FeedLog {
         self.length.send_replace(state.base + state.entries.len() as u64);
     }
 
+    /// Whether anybody has ever followed it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Something may be missing from here on: who follows starts afresh.
+    pub(super) fn break_off(&self) {
+        let mut state = self.lock();
+        state.base += state.entries.len() as u64 + 1;
+        state.entries.clear();
+        state.bytes = 0;
+        self.length.send_replace(state.base);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,7 +93,9 @@ pub struct Feed {
 
 pub(crate) fn feed(engine: &Engine, who: Principal) -> Feed {
     let log = &engine.inner.bus.feed;
-    log.wanted.store(true, Ordering::Release);
+    if !log.wanted.swap(true, Ordering::AcqRel) {
+        engine.inner.bus.follow_all_text();
+    }
     Feed { engine: engine.clone(), who, next: log.end(), grown: log.length.subscribe() }
 }
 

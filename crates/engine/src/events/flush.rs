@@ -108,6 +108,6 @@ async fn flush(list: &List, store: &Store) -> bool {
 
 fn take(live: &Live) -> Option<StoredDelta> {
     live.dirty.store(false, Ordering::Release);
-    let (OpenPart { turn, message, part, ordinal, kind, place, at, text }, start) = live.take_unflushed()?;
-    Some(StoredDelta { conversation: live.conversation, turn, message, part, ordinal, kind, place, at, start, text })
+    let (OpenPart { turn, message, part, ordinal, kind, place, at, text }, start, epoch) = live.take_unflushed()?;
+    Some(StoredDelta { conversation: live.conversation, epoch, turn, message, part, ordinal, kind, place, at, start, text })
 }

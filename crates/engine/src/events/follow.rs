@@ -6,22 +6,25 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{
-    Author, Conversation, ConversationId, Cursor, Delta, Event, EventKind, MessageId, Part, PartBody, PartKind, Principal, Seq,
-    ToolCall, Turn,
+    Author, Conversation, ConversationId, Cursor, Event, EventKind, MessageId, Part, PartBody, Principal, Seq, ToolCall, Turn,
 };
 use store::{StoreError, Tx, events, messages, turns};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::bus::Attached;
 use super::live::{Entry, Found, Mark, OpenPart, What};
+use super::pieces::{self, as_open};
 use crate::{Engine, Error, Result, access};
 
 /// Events read from the store at once.
 const REPLAY_PAGE: u32 = 256;
-/// Bytes of a text that a follower is given in one piece, if it has missed much of it.
-const PIECE: usize = 64 * 1024;
+/// How long the text that another node has shown may be on its way to the store, or here.
+const FLUSHED_WITHIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Entries handed out at once.
 const BATCH: usize = 256;
 
@@ -65,24 +68,22 @@ pub struct RunningTurn {
 pub(crate) async fn follow(engine: &Engine, who: Principal, id: ConversationId, from: From) -> Result<Opened> {
     let attached = engine.inner.bus.live(id).await?;
     let grown = attached.live.watch();
-    let mark = attached.live.mark();
-    let (as_of, open) = (mark.cursor.seq, mark.open.clone());
-    let probe = mark.clone();
-    let (conversation, running) = engine
-        .inner
-        .store
-        .read(move |tx| {
-            let conversation = access::conversation(tx, who, id)?;
-            let running = match from {
-                From::Now => running_turn(tx, id, as_of)?,
-                From::Cursor(cursor) => {
-                    check(tx, id, cursor, &probe)?;
-                    None
+    let give_up = Instant::now() + FLUSHED_WITHIN;
+    let (mark, conversation, running) = loop {
+        let mark = attached.live.mark();
+        match look(engine, who, id, from, mark.clone()).await {
+            Ok((conversation, running)) => break (mark, conversation, running),
+            // The position may be ahead of what this node has heard of another one's text.
+            Err(Error::BadCursor) if engine.inner.bus.is_shared() && Instant::now() < give_up => {
+                engine.inner.bus.catch_up(&attached.live).await?;
+                if !attached.live.mark().is_beyond(&mark) {
+                    tokio::time::sleep(LOOK_AGAIN).await;
                 }
-            };
-            Ok::<_, Error>((conversation, running))
-        })
-        .await?;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let (as_of, open) = (mark.cursor.seq, mark.open.clone());
     let cursor = match from {
         From::Now => mark.cursor,
         From::Cursor(cursor) => cursor,
@@ -93,6 +94,28 @@ pub(crate) async fn follow(engine: &Engine, who: Principal, id: ConversationId, 
     };
     let follow = Follow { engine: engine.clone(), attached, grown, seen: cursor, stage };
     Ok(Opened { conversation, cursor, open, running, follow, as_of })
+}
+
+/// What is to be known at the mark; an error if `from` is no position of the log.
+async fn look(
+    engine: &Engine,
+    who: Principal,
+    id: ConversationId,
+    from: From,
+    mark: Mark,
+) -> Result<(Conversation, Option<RunningTurn>)> {
+    let look = engine.inner.store.read(move |tx| {
+        let conversation = access::conversation(tx, who, id)?;
+        let running = match from {
+            From::Now => running_turn(tx, id, mark.cursor.seq)?,
+            From::Cursor(cursor) => {
+                check(tx, id, cursor, &mark)?;
+                None
+            }
+        };
+        Ok::<_, Error>((conversation, running))
+    });
+    look.await
 }
 
 /// A place in the log of one conversation, and what comes after it.
@@ -126,7 +149,8 @@ impl Follow {
     /// without losing anything.
     ///
     /// # Errors
-    /// The database's.
+    /// [`Error::BadCursor`]: a node has died, and what was shown here of its text is more than what is left of it; or the
+    /// database's.
     pub async fn next(&mut self) -> Result<Option<Vec<Arc<Entry>>>> {
         loop {
             let entries = match &self.stage {
@@ -145,7 +169,11 @@ impl Follow {
                             entries
                         }
                         Found::TooFarBehind => {
-                            self.stage = Stage::Replaying { until: self.attached.live.mark() };
+                            let mark = self.attached.live.mark();
+                            if mark.cursor.epoch > self.seen.epoch {
+                                self.check(mark.clone()).await?;
+                            }
+                            self.stage = Stage::Replaying { until: mark };
                             continue;
                         }
                         Found::Ended => return Ok(None),
@@ -160,6 +188,12 @@ impl Follow {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether what was handed out so far is still part of the log.
+    async fn check(&self, mark: Mark) -> Result<()> {
+        let (id, seen) = (self.attached.live.conversation, self.seen);
+        self.engine.inner.store.read(move |tx| check(tx, id, seen, &mark)).await
     }
 
     /// One page of the store, and the stage after it.
@@ -217,41 +251,13 @@ impl Replay {
 
     /// The rest of a part, if there is a rest: in pieces, so that a slow reader can be told from a stalled one.
     fn missing(&mut self, conversation: ConversationId, part: &OpenPart) {
-        while let Some(rest) = part.text.get(self.at.offset..).filter(|rest| !rest.is_empty()) {
-            let text = &rest[..rest.floor_char_boundary(PIECE)];
-            let delta = Delta {
-                conversation,
-                turn: part.turn,
-                message: part.message,
-                part: part.part,
-                ordinal: part.ordinal,
-                kind: part.kind,
-                place: part.place,
-                offset: self.at.offset,
-                text: text.into(),
-            };
+        let Some(rest) = part.text.get(self.at.offset..) else { return };
+        for text in pieces::split(rest) {
+            let delta = part.delta(conversation, self.at.offset, text);
             self.at.offset += text.len();
             self.entries.push_back(Entry::new(self.at, What::Delta(delta)));
         }
     }
-}
-
-fn as_open(part: &Part, event: &Event) -> Option<OpenPart> {
-    let (kind, text) = match &part.body {
-        PartBody::Text { text } => (PartKind::Text, text),
-        PartBody::Reasoning { text, .. } => (PartKind::Reasoning, text),
-        PartBody::ToolCall(_) | PartBody::ToolResult(_) | PartBody::Opaque(_) => return None,
-    };
-    Some(OpenPart {
-        turn: event.turn?,
-        message: part.message,
-        part: part.id,
-        ordinal: part.ordinal,
-        kind,
-        place: part.place,
-        at: part.created_at,
-        text: text.clone(),
-    })
 }
 
 /// Whether `cursor` is a position of this log: its last event must be the one that was numbered so in that epoch, and its

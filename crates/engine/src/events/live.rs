@@ -12,6 +12,9 @@ use domain::{
 };
 use tokio::sync::watch;
 
+use super::feed::FeedLog;
+use super::pieces::{self, Piece, Unplaced};
+
 /// Encodings that an entry can remember: one for each face that streams.
 pub const SLOTS: usize = 4;
 
@@ -118,6 +121,7 @@ pub(crate) struct Live {
     length: watch::Sender<u64>,
     /// Set while the flusher has this log on its list.
     pub(crate) dirty: std::sync::atomic::AtomicBool,
+    feed: Arc<FeedLog>,
 }
 
 #[derive(Debug, Default)]
@@ -132,8 +136,10 @@ struct State {
     /// Of all entries.
     bytes: usize,
     open: Option<OpenPart>,
-    /// Bytes of the open part that are in the store.
+    /// Bytes of the open part that are in the store, or are for another node to store.
     flushed: usize,
+    /// Text that another node writes and that does not fit yet.
+    unplaced: Unplaced,
     ended: bool,
 }
 
@@ -143,6 +149,14 @@ pub(crate) struct Mark {
     pub(crate) index: u64,
     pub(crate) cursor: Cursor,
     pub(crate) open: Option<OpenPart>,
+}
+
+impl Mark {
+    /// Whether it is another one, further on.
+    pub(crate) fn is_beyond(&self, before: &Self) -> bool {
+        let place = |mark: &Self| (mark.cursor.epoch, mark.cursor.seq, mark.cursor.offset);
+        place(self) > place(before)
+    }
 }
 
 /// What a follower finds at its place in the buffer.
@@ -155,9 +169,10 @@ pub(crate) enum Found {
 }
 
 impl Live {
-    pub(crate) fn new(conversation: ConversationId) -> Self {
+    pub(super) fn new(conversation: ConversationId, feed: Arc<FeedLog>) -> Self {
         Self {
             conversation,
+            feed,
             state: Mutex::default(),
             length: watch::channel(0).0,
             dirty: std::sync::atomic::AtomicBool::new(false),
@@ -165,29 +180,95 @@ impl Live {
     }
 
     /// Tells the log where it ends in the store. Facts that were published meanwhile are taken up or dropped.
-    pub(crate) fn load(&self, epoch: i64, seq: Seq) {
+    /// `open`: the part that another node is writing.
+    /// `false`: it has been told already.
+    pub(crate) fn load(&self, epoch: i64, seq: Seq, open: Option<OpenPart>) -> bool {
         let mut state = self.lock();
-        if state.head.is_none() {
-            state.head = Some((epoch, seq));
-            self.take_early(&mut state);
+        if state.head.is_some() {
+            return false;
         }
+        state.head = Some((epoch, seq));
+        state.flushed = open.as_ref().map_or(0, |open| open.text.len());
+        state.open = open;
+        self.take_early(&mut state);
+        self.place_pieces(&mut state);
+        true
     }
 
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.lock().head.is_some()
+    /// The end of the log, once it is loaded.
+    pub(crate) fn head(&self) -> Option<(i64, Seq)> {
+        self.lock().head
     }
 
-    /// Publishes a fact that is on disk. Facts may come in any order, and more than once.
-    pub(crate) fn publish(&self, event: Event) {
+    /// Whether facts wait for one before them that has not come.
+    pub(crate) fn has_gap(&self) -> bool {
+        let state = self.lock();
+        state.head.is_some() && !state.early.is_empty()
+    }
+
+    /// Publishes a fact that is on disk. Facts may come in any order, and more than once. `false`: those before it have not
+    /// come yet.
+    pub(crate) fn publish(&self, event: Event) -> bool {
         let mut state = self.lock();
         state.early.insert(event.seq, event);
         self.take_early(&mut state);
+        self.place_pieces(&mut state);
+        state.head.is_none() || state.early.is_empty()
+    }
+
+    /// Takes a piece of text that another node writes, if it is not known yet. `false`: something before it is missing.
+    pub(crate) fn receive(&self, piece: Piece) -> bool {
+        let mut state = self.lock();
+        state.unplaced.add(piece);
+        state.head.is_none() || self.place_pieces(&mut state)
+    }
+
+    /// Takes what the store has of the part that another node writes, as of event `seq`. `known`: what is known of pieces
+    /// that do not fit.
+    pub(crate) fn restore(&self, epoch: i64, seq: Seq, open: Option<OpenPart>, complete: &[PartId]) {
+        let mut state = self.lock();
+        state.unplaced.forget(complete);
+        if state.head.is_some_and(|(now, last)| now == epoch && last >= seq)
+            && let Some(open) = open
+        {
+            let is_new = state.open.as_ref().is_none_or(|ours| ours.part != open.part);
+            // A part that is new here may have been completed since the store was read.
+            if !is_new || (state.head == Some((epoch, seq)) && !state.unplaced.has_closed(open.part)) {
+                self.append_rest(&mut state, &open);
+            }
+        }
+        self.place_pieces(&mut state);
+    }
+
+    /// Parts of which there are pieces that do not fit.
+    pub(crate) fn unplaced(&self) -> Vec<PartId> {
+        self.lock().unplaced.parts()
+    }
+
+    /// The conversation is deleted, by another node that could not tell more.
+    pub(crate) fn delete(&self, at: Timestamp) {
+        let mut state = self.lock();
+        let Some((epoch, seq)) = state.head.filter(|_| !state.ended) else { return };
+        let kind = EventKind::ConversationDeleted;
+        let event = Event { conversation: self.conversation, seq: Seq(seq.0 + 1), epoch, at, turn: None, kind };
+        state.head = Some((epoch, event.seq));
+        self.push_fact(&mut state, event);
+    }
+
+    /// Goes on from another end of the log; followers read from the store what lies between.
+    pub(crate) fn jump(&self, epoch: i64, seq: Seq) {
+        let mut state = self.lock();
+        if state.head.is_some_and(|(_, last)| last < seq) {
+            self.begin_anew(&mut state, epoch, seq);
+            self.take_early(&mut state);
+        }
     }
 
     /// Publishes the next piece of a part, which it opens if it is not open.
     pub(crate) fn write(&self, turn: TurnId, part: &PartName, text: &str) -> Option<Arc<Entry>> {
         let mut state = self.lock();
-        let (epoch, seq) = state.head?;
+        // Another epoch is another node's.
+        let (epoch, seq) = state.head.filter(|(epoch, _)| *epoch == part.epoch)?;
         if state.open.as_ref().is_none_or(|open| open.part != part.part) {
             state.flushed = 0;
             state.open = Some(OpenPart {
@@ -225,14 +306,15 @@ impl Live {
         self.lock().open.clone()
     }
 
-    /// What of the open part is not in the store yet. It is taken to be stored from now on.
-    pub(crate) fn take_unflushed(&self) -> Option<(OpenPart, usize)> {
+    /// What of the open part is not in the store yet, where it begins, and the epoch. It is taken to be stored from now on.
+    pub(crate) fn take_unflushed(&self) -> Option<(OpenPart, usize, i64)> {
         let mut state = self.lock();
         let start = state.flushed;
+        let (epoch, _) = state.head?;
         let open = state.open.as_ref().filter(|open| open.text.len() > start)?;
         let unflushed = OpenPart { text: open.text[start..].to_owned(), ..open.clone_without_text() };
         state.flushed = start + unflushed.text.len();
-        Some((unflushed, start))
+        Some((unflushed, start, epoch))
     }
 
     /// What of this part lies behind `start` could not be stored after all.
@@ -279,7 +361,7 @@ impl Live {
     }
 
     fn take_early(&self, state: &mut State) {
-        let Some((_, mut seq)) = state.head else { return };
+        let Some((mut epoch, mut seq)) = state.head else { return };
         while let Some(first) = state.early.first_entry() {
             if first.key().0 > seq.0 + 1 {
                 return;
@@ -288,13 +370,38 @@ impl Live {
             if event.seq <= seq {
                 continue;
             }
-            seq = event.seq;
-            state.head = Some((event.epoch, seq));
+            let is_new_epoch = event.epoch > epoch && seq > Seq(0);
+            (epoch, seq) = (event.epoch, event.seq);
+            if is_new_epoch {
+                self.begin_anew(state, epoch, seq);
+                self.feed.push(|| Entry::new(Cursor { epoch, seq, offset: 0 }, What::Fact(event)));
+                continue;
+            }
+            // The rest of a part that the fact completes stands before it.
             self.push_fact(state, event);
+            state.head = Some((epoch, seq));
         }
     }
 
+    /// What was shown may be more than what is left of it. Every follower has to look, in the store, whether its position is
+    /// still good, and where it leads.
+    fn begin_anew(&self, state: &mut State, epoch: i64, seq: Seq) {
+        state.head = Some((epoch, seq));
+        state.open = None;
+        state.base += state.entries.len() as u64 + 1;
+        state.entries.clear();
+        state.bytes = 0;
+        self.length.send_replace(state.base);
+    }
+
     fn push_fact(&self, state: &mut State, event: Event) {
+        if let EventKind::PartCompleted { part } = &event.kind {
+            // Who writes a part has shown all of it. Here some of what another node has shown may not have come yet.
+            if let Some(whole) = pieces::as_open(part, &event) {
+                self.append_rest(state, &whole);
+            }
+            state.unplaced.close(part.id);
+        }
         if state.open.as_ref().is_some_and(|open| closes(&event, open)) {
             state.open = None;
         }
@@ -304,7 +411,42 @@ impl Live {
         self.push(state, Entry::new(cursor, What::Fact(event)));
     }
 
+    /// Shows what `whole` has more than is shown already; it is opened if it is not open.
+    fn append_rest(&self, state: &mut State, whole: &OpenPart) {
+        let known = state.open.as_ref().filter(|open| open.part == whole.part).map_or(0, |open| open.text.len());
+        if let Some(rest) = whole.text.get(known..) {
+            self.append(state, whole, rest);
+        }
+    }
+
+    /// Shows the next text of a part that another node writes, which is opened if it is not open. The text of `part` itself
+    /// is ignored.
+    fn append(&self, state: &mut State, part: &OpenPart, text: &str) {
+        let Some((epoch, seq)) = state.head else { return };
+        if state.open.as_ref().is_none_or(|open| open.part != part.part) {
+            state.open = Some(part.clone_without_text());
+        }
+        for piece in pieces::split(text) {
+            let Some(open) = state.open.as_mut() else { return };
+            let offset = open.text.len();
+            open.text.push_str(piece);
+            let delta = open.delta(self.conversation, offset, piece);
+            state.flushed = open.text.len();
+            self.push(state, Entry::new(Cursor { epoch, seq, offset: offset + piece.len() }, What::Delta(delta)));
+        }
+    }
+
+    /// `false`: some do not fit because something is missing.
+    fn place_pieces(&self, state: &mut State) -> bool {
+        let Some((epoch, seq)) = state.head else { return false };
+        while let Some((part, text)) = state.unplaced.next(epoch, seq, state.open.as_ref()) {
+            self.append(state, &part, &text);
+        }
+        state.unplaced.is_empty()
+    }
+
     fn push(&self, state: &mut State, entry: Arc<Entry>) {
+        self.feed.push(|| Arc::clone(&entry));
         state.bytes += entry.size();
         state.entries.push_back(entry);
         while state.entries.len() > ENTRIES || (state.bytes > BYTES && state.entries.len() > 1) {
@@ -330,10 +472,18 @@ pub(crate) struct PartName {
     pub(crate) kind: PartKind,
     /// When it began.
     pub(crate) at: Timestamp,
+    /// The epoch in which it may be written.
+    pub(crate) epoch: i64,
 }
 
 impl OpenPart {
-    const fn clone_without_text(&self) -> Self {
+    /// The piece of it that begins at `offset`.
+    pub(crate) fn delta(&self, conversation: ConversationId, offset: usize, text: &str) -> Delta {
+        let Self { turn, message, part, ordinal, kind, place, .. } = *self;
+        Delta { conversation, turn, message, part, ordinal, kind, place, offset, text: text.into() }
+    }
+
+    pub(super) const fn clone_without_text(&self) -> Self {
         Self {
             turn: self.turn,
             message: self.message,

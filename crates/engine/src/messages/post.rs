@@ -13,6 +13,7 @@ use store::{Tx, conversations, events, messages, turns};
 use super::{Post, Posted, TitleRule, WhenBusy};
 use crate::conversations::TITLES_TO_REPLACE;
 use crate::events::{Append, Attached, Follow, From, follow};
+use crate::nodes::Held;
 use crate::request_key::fingerprint;
 use crate::turns::{Claimed, runner, take};
 use crate::{Engine, Error, Result, access, to_its_end};
@@ -63,8 +64,10 @@ async fn post_holding(engine: &Engine, who: Principal, post: Post) -> Result<(Po
     let engine = engine.clone();
     // The sender may be gone before it has an answer. What is stored is answered all the same.
     to_its_end(async move {
-        let may_start = runner::reserve(&engine, conversation);
-        let stored = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir, may_start)).await;
+        let held = engine.inner.lease.held();
+        let may_start = engine.inner.lease.holds(&held) && runner::reserve(&engine, conversation);
+        let starting = may_start.then_some(held);
+        let stored = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir, starting)).await;
         let (posted, claimed) = match stored {
             Ok(Stored { posted, interrupted, claimed }) => {
                 if let Some(turn) = interrupted {
@@ -95,9 +98,18 @@ struct Stored {
     claimed: Option<Claimed>,
 }
 
-/// `may_start`: if nothing else is to be answered before it, its turn starts at once. That saves a commit in most turns.
-fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Option<PathBuf>, may_start: bool) -> Result<Stored> {
+/// `starting`: if nothing else is to be answered before it, its turn starts at once, on this node. That saves a commit in
+/// most turns.
+fn store(
+    tx: &mut Tx,
+    append: &Append,
+    who: Principal,
+    post: Post,
+    workdir: Option<PathBuf>,
+    starting: Option<Held>,
+) -> Result<Stored> {
     let conversation = access::conversation(tx, who, post.conversation)?;
+    append.lock(tx)?;
     let print = fingerprint(&[post.text.as_bytes()]);
     if let Some(client_id) = &post.client_id
         && let Some((message, before)) = messages::by_client_id(tx, conversation.id, who.account(), client_id)?
@@ -117,6 +129,9 @@ fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Opti
     }
     let steered = running.filter(|_| post.when_busy == WhenBusy::Steer);
     let interrupted = running.filter(|_| post.when_busy == WhenBusy::Interrupt).map(|turn| turn.id);
+    if let Some(turn) = interrupted {
+        turns::ask_to_stop(tx, turn)?;
+    }
     let queued = match (post.when_busy, steered) {
         (_, Some(_)) => 0,
         // It is answered next: only the turn that is being interrupted stands before it.
@@ -130,9 +145,9 @@ fn store(tx: &mut Tx, append: &Append, who: Principal, post: Post, workdir: Opti
     let answer = Answer { turn: turn.id, queued, steered: steered.is_some() };
     let posted = add_message(tx, append, who, &conversation, &post, &answer, &print)?;
     let conversation = name(tx, append, conversation, &post)?;
-    let claimed = match may_start && open.is_empty() {
-        true => Some(take(tx, append, conversation, turn, vec![posted.message.clone()])?),
-        false => None,
+    let claimed = match starting.filter(|_| open.is_empty()) {
+        Some(held) => Some(take(tx, append, conversation, turn, vec![posted.message.clone()], held)?),
+        None => None,
     };
     Ok(Stored { posted, interrupted, claimed })
 }

@@ -38,6 +38,7 @@ pub(super) async fn act(run: &mut Run) -> Result<(), End> {
             biased;
             () = run.stops.cancel.cancelled() => return Err(End::Outcome { outcome: domain::Outcome::Cancelled, fold: None }),
             () = run.stops.shutdown.cancelled() => return Err(End::Shutdown { fold: None }),
+            () = run.stops.lost.cancelled() => return Err(End::Lost),
             finished = running.next() => finished,
         };
         let Some((ordinal, result)) = finished else { return Ok(()) };
@@ -100,6 +101,7 @@ async fn store(run: &mut Run, ordinal: u32, result: ToolResult) -> Result<()> {
     let (append, turn, mut results) = (run.append(), run.turn().clone(), run.claimed.results);
     let last = run.claimed.open_calls.len() == 1;
     let stored = run.engine.inner.store.write(move |tx| {
+        append.lock(tx)?;
         let seq = store_result(tx, &append, &turn, ordinal, result, &mut results)?;
         let next = last.then(MessageId::new);
         if let Some(next) = next {

@@ -26,6 +26,7 @@ pub(super) async fn ask(run: &mut Run, request: ModelRequest) -> Result<Fold, En
         let error = match listen(run, request.clone(), &mut fold).await {
             Ok(()) => return Ok(fold),
             Err(Silence::Cancelled) => return Err(End::Outcome { outcome: Outcome::Cancelled, fold: Some(fold) }),
+            Err(Silence::Lost) => return Err(End::Lost),
             Err(Silence::Shutdown) => return Err(End::Shutdown { fold: Some(fold) }),
             Err(Silence::Broken(error)) => return Err(broken(&error)),
             Err(Silence::Failed(error)) => error,
@@ -45,6 +46,8 @@ pub(super) async fn ask(run: &mut Run, request: ModelRequest) -> Result<Fold, En
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
             () = run.stops.cancel.cancelled() => return Err(End::Outcome { outcome: Outcome::Cancelled, fold: None }),
             () = run.stops.shutdown.cancelled() => return Err(End::Shutdown { fold: None }),
+            () = run.stops.hand_over.cancelled() => return Err(End::Shutdown { fold: None }),
+            () = run.stops.lost.cancelled() => return Err(End::Lost),
         }
     }
 }
@@ -53,6 +56,7 @@ pub(super) async fn ask(run: &mut Run, request: ModelRequest) -> Result<Fold, En
 enum Silence {
     Cancelled,
     Shutdown,
+    Lost,
     Failed(ModelError),
     Broken(Error),
 }
@@ -62,18 +66,22 @@ async fn listen(run: &Run, request: ModelRequest, fold: &mut Fold) -> Result<(),
         tokio::select! {
             () = run.stops.cancel.cancelled() => Silence::Cancelled,
             () = run.stops.shutdown.cancelled() => Silence::Shutdown,
+            () = run.stops.lost.cancelled() => Silence::Lost,
         }
     };
     tokio::pin!(stopped);
     let mut stream = tokio::select! {
         biased;
         silence = &mut stopped => return Err(silence),
+        () = run.stops.hand_over.cancelled() => return Err(Silence::Shutdown),
         stream = run.model.ask(request) => stream.map_err(Silence::Failed)?,
     };
     loop {
         let event = tokio::select! {
             biased;
             silence = &mut stopped => return Err(silence),
+            // As long as nobody has seen anything of the answer, another node may ask for it just as well.
+            () = run.stops.hand_over.cancelled(), if !fold.is_visible() => return Err(Silence::Shutdown),
             event = stream.next() => event,
         };
         match event {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use domain::{ConversationId, EventKind, Outcome, Principal, TurnId, TurnState, Usage};
 use store::events::Fence;
-use store::{Tx, messages, turns};
+use store::{StoreError, Tx, messages, turns};
 
 use super::claim::start;
 use super::{resume, runner};
@@ -12,6 +12,9 @@ use crate::{Engine, Error, Result, access};
 
 /// Between the claim of a turn and its registration lies an instant in which it cannot be told to stop.
 const CLAIM_GAP: Duration = Duration::from_millis(2);
+/// How often to look whether another node has stopped a turn: soon at first, because whoever cancels waits for it.
+const LOOK_FIRST: Duration = Duration::from_millis(10);
+const LOOK_LAST: Duration = Duration::from_millis(160);
 
 pub(crate) async fn cancel(
     engine: &Engine,
@@ -74,9 +77,33 @@ async fn end(engine: &Engine, id: ConversationId, turn: TurnId) -> Result<bool> 
                 }
             }
             Some(TurnState::Running) if runner::stop(engine, id, turn).await => {}
-            Some(TurnState::Running) if runner::is_served(engine, id) => tokio::time::sleep(CLAIM_GAP).await,
-            // The program ends and has left it for its next start, or its end could not be stored.
-            Some(TurnState::Running) => resume::end_abandoned(engine, id, turn, Outcome::Cancelled).await?,
+            Some(TurnState::Running) => match engine.inner.store.read(move |tx| turns::claim(tx, turn)).await.map_err(Error::from)? {
+                turns::Claim { node: Some(node), .. } if node != engine.inner.lease.held().id => {
+                    stop_elsewhere(engine, id, turn).await?;
+                }
+                _ if runner::is_served(engine, id) => tokio::time::sleep(CLAIM_GAP).await,
+                // The program ends and has left it for its next start, or its end could not be stored.
+                _ => resume::end_abandoned(engine, id, turn, Outcome::Cancelled).await?,
+            },
+        }
+    }
+}
+
+/// Has another node stop the turn, and looks whether it has; if that node dies meanwhile, whoever takes the turn over stops
+/// it. Returns when it has ended, or nobody alive runs it any more.
+async fn stop_elsewhere(engine: &Engine, id: ConversationId, turn: TurnId) -> Result<()> {
+    let store = &engine.inner.store;
+    store.write(move |tx| turns::ask_to_stop(tx, turn)).await.map_err(Error::from)?;
+    engine.inner.bus.ask_to_stop(id, turn);
+    let mut wait = LOOK_FIRST;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LOOK_LAST);
+        let look = store.read(move |tx| Ok::<_, StoreError>((turns::get(tx, turn)?, turns::claim(tx, turn)?)));
+        let (found, claim) = look.await.map_err(Error::from)?;
+        let runs = found.is_some_and(|turn| turn.state == TurnState::Running);
+        if !runs || claim.node.is_none_or(|node| node == engine.inner.lease.held().id) {
+            return Ok(());
         }
     }
 }
@@ -91,9 +118,10 @@ pub(crate) fn end_queued(tx: &mut Tx, append: &Append, id: ConversationId) -> Re
 
 /// Its log has a start and an end like any other's, so that whoever waits for it is told.
 fn end_if_queued(tx: &mut Tx, append: &Append, id: TurnId) -> Result<bool> {
+    append.lock(tx)?;
     let Some(turn) = turns::get(tx, id)?.filter(|turn| turn.state == TurnState::Queued) else { return Ok(false) };
     let answers = messages::of_turns(tx, &[id])?.into_iter().map(|message| message.id).collect();
-    start(tx, append, &turn, answers)?;
+    start(tx, append, &turn, answers, None)?;
     let event = append.event(tx, Some(id), |_| EventKind::TurnFinished {
         reply: turn.reply,
         last: turn.reply,

@@ -1,10 +1,12 @@
 use domain::{
-    Author, Conversation, ConversationId, EventKind, Message, MessageId, Place, Seq, ToolCall, Turn, TurnId, TurnState,
+    Author, Conversation, ConversationId, EventKind, Message, MessageId, NodeId, Place, Seq, ToolCall, Turn, TurnId, TurnState,
 };
 use store::events::Fence;
 use store::{StoreError, Tx, conversations, messages, turns};
 
+use super::resume;
 use crate::events::{Append, Attached};
+use crate::nodes::Held;
 use crate::{Engine, Error, Result};
 
 /// A turn that is ours to run.
@@ -14,6 +16,10 @@ pub(crate) struct Claimed {
     pub(super) turn: Turn,
     /// What every append of the turn must show.
     pub(super) epoch: i64,
+    /// The lease of this node under which it was claimed.
+    pub(super) held: Held,
+    /// The event with which it became ours.
+    pub(super) since: Seq,
     /// The assistant message that the next step writes.
     pub(super) message: MessageId,
     /// Calls that a crash has left without results, with their place among the calls of their step.
@@ -47,24 +53,35 @@ pub(super) enum Next {
     Run(Box<Claimed>),
     /// A turn runs, and whoever claims knows that nobody runs it: its end could not be stored.
     Abandoned(TurnId),
+    /// A turn that a dead node had left has been brought to its end; there may be more to do.
+    Settled,
     Nothing,
 }
 
-/// Takes the first turn of the queue.
+/// Takes the turn that a dead node has left, or else the first turn of the queue. Of several nodes that try, one gets it.
 pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
     let (append, attached) = Append::holding(engine, id, Fence::Open);
+    let (held, engine_in) = (engine.inner.lease.held(), engine.clone());
     let mut next = engine
         .inner
         .store
         .write(move |tx| {
+            append.lock(tx)?;
             let Some(conversation) = conversations::get(tx, id)? else { return Ok(Next::Nothing) };
             let open = turns::open(tx, id)?;
             let Some(turn) = open.into_iter().next() else { return Ok(Next::Nothing) };
             if turn.state == TurnState::Running {
-                return Ok(Next::Abandoned(turn.id));
+                return match turns::claim(tx, turn.id)?.node {
+                    Some(node) if node == held.id => Ok(Next::Abandoned(turn.id)),
+                    Some(_) => Ok(Next::Nothing),
+                    None => {
+                        let resumed = resume::take_over(tx, &append, engine_in.catalogue(), turn, held)?;
+                        Ok(resumed.map_or(Next::Settled, |claimed| Next::Run(Box::new(claimed))))
+                    }
+                };
             }
             let said = messages::of_turns(tx, &[turn.id])?;
-            Ok::<_, Error>(Next::Run(Box::new(take(tx, &append, conversation, turn, said)?)))
+            Ok::<_, Error>(Next::Run(Box::new(take(tx, &append, conversation, turn, said, held)?)))
         })
         .await?;
     if let Next::Run(claimed) = &mut next {
@@ -74,12 +91,21 @@ pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
 }
 
 /// Takes a queued turn before which no other waits or runs. `said`: its messages.
-pub(crate) fn take(tx: &mut Tx, append: &Append, conversation: Conversation, turn: Turn, said: Vec<Message>) -> Result<Claimed> {
-    let Started { seq, epoch, ordinal } = start(tx, append, &turn, said.iter().map(|message| message.id).collect())?;
+pub(crate) fn take(
+    tx: &mut Tx,
+    append: &Append,
+    conversation: Conversation,
+    turn: Turn,
+    said: Vec<Message>,
+    held: Held,
+) -> Result<Claimed> {
+    let answers = said.iter().map(|message| message.id).collect();
+    let Started { seq: since, epoch, ordinal } = start(tx, append, &turn, answers, Some(held.id))?;
     let turn = Turn { state: TurnState::Running, started_at: Some(append.at()), ..turn };
-    let first = (ordinal == 1).then_some(First { said, as_of: seq });
+    let first = (ordinal == 1).then_some(First { said, as_of: since });
     let message = turn.reply;
-    Ok(Claimed { conversation, turn, epoch, message, open_calls: Vec::new(), results: None, attached: None, first })
+    let (open_calls, results, attached) = (Vec::new(), None, None);
+    Ok(Claimed { conversation, turn, epoch, held, since, message, open_calls, results, attached, first })
 }
 
 /// The start of a turn, as it is in the log.
@@ -90,10 +116,16 @@ pub(super) struct Started {
     ordinal: i64,
 }
 
-/// Marks a queued turn as running and begins its reply.
-pub(super) fn start(tx: &mut Tx, append: &Append, turn: &Turn, answers: Vec<MessageId>) -> Result<Started> {
+/// Marks a queued turn as running, on this node if there is one, and begins its reply.
+pub(super) fn start(
+    tx: &mut Tx,
+    append: &Append,
+    turn: &Turn,
+    answers: Vec<MessageId>,
+    node: Option<NodeId>,
+) -> Result<Started> {
     let event = append.event(tx, Some(turn.id), |_| EventKind::TurnStarted { reply: turn.reply, answers })?;
-    let ordinal = turns::start(tx, turn.id, event.seq, append.at())?;
+    let ordinal = turns::start(tx, turn.id, event.seq, append.at(), node)?;
     begin_message(tx, append, turn.id, turn.conversation, turn.reply, Place::at(event.seq))?;
     Ok(Started { seq: event.seq, epoch: event.epoch, ordinal })
 }

@@ -46,6 +46,7 @@ pub(super) async fn end_step(run: &Run, fold: &mut Fold, outcome: Option<Outcome
         .inner
         .store
         .write(move |tx| {
+            append.lock(tx)?;
             let calls = with_usable_ids(tx, &ending, &mut drafts)?;
             let has_calls = !calls.is_empty();
             let said_nothing = drafts.is_empty();
@@ -81,7 +82,7 @@ pub(super) async fn finish(run: &mut Run, end: End) {
             tracing::warn!(conversation = %run.turn().conversation, turn = %run.turn().id, "the turn is not ours any more");
             return;
         }
-        End::Shutdown { fold } if fold.as_ref().is_none_or(|fold| !fold.has_shown_text()) => return,
+        End::Shutdown { fold } if fold.as_ref().is_none_or(|fold| !fold.has_shown_text()) => return let_go(run).await,
         End::Shutdown { fold } => (interrupted(), fold),
         End::Outcome { outcome, fold } => (outcome, fold),
     };
@@ -94,9 +95,24 @@ pub(super) async fn finish(run: &mut Run, end: End) {
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     () = run.stops.shutdown.cancelled() => return,
+                    () = run.stops.lost.cancelled() => return,
                 }
             }
         }
+    }
+}
+
+/// Leaves the turn to whoever takes it up: another node now, or the next start.
+async fn let_go(run: &Run) {
+    let (append, turn) = (run.append(), run.turn().id);
+    let conversation = run.turn().conversation;
+    let let_go = run.engine.inner.store.write(move |tx| {
+        append.lock(tx)?;
+        Ok::<_, Error>(turns::set_node(tx, turn, None)?)
+    });
+    match let_go.await {
+        Ok(()) => run.engine.inner.bus.ask_to_serve(conversation),
+        Err(error) => tracing::warn!(%turn, %error, "a turn could not be let go; it is taken up when this node counts as dead"),
     }
 }
 
@@ -124,6 +140,7 @@ async fn try_finish(run: &Run, drafts: Vec<Draft>, outcome: Outcome) -> Result<(
         .inner
         .store
         .write(move |tx| {
+            append.lock(tx)?;
             store_parts(tx, &append, ending.turn.id, drafts)?;
             cancel_calls(tx, &append, &ending.turn, open_calls, results)?;
             ending.store(tx, &append, &outcome)

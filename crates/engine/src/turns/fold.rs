@@ -10,8 +10,8 @@ use domain::{EventKind, MessageId, Part, PartBody, PartId, PartKind, Place, Time
 use store::Tx;
 
 use super::run::Run;
-use crate::Result;
 use crate::events::{Append, AppendError, Live, OpenPart, PartName};
+use crate::{Error, Result};
 
 /// One answer of the model, as far as it has come.
 pub(super) struct Fold {
@@ -132,10 +132,15 @@ impl Fold {
             Some(open) if open.name.kind == kind && !open.whole => open.name,
             _ => self.begin(run, kind).await?,
         };
+        // What is shown while the lease is over might be taken back by whoever has taken the turn over.
+        let lease = &run.engine.inner.lease;
+        if !lease.holds(&run.claimed.held) && !lease.regained(&run.claimed.held).await {
+            return Err(Error::NotFound);
+        }
         self.visible = true;
         self.shown_text |= kind == PartKind::Text;
-        run.engine.inner.bus.write(&self.live, self.turn, &name, text);
-        Ok(())
+        let written = run.engine.inner.bus.write(&self.live, self.turn, &name, text);
+        if written { Ok(()) } else { Err(Error::NotFound) }
     }
 
     /// Only one part is open at a time: what came before is stored first, so that the log keeps the order.
@@ -147,8 +152,11 @@ impl Fold {
             let (append, turn) = (run.append(), self.turn);
             run.engine.inner.store.write(move |tx| store_parts(tx, &append, turn, drafts)).await?;
         }
+        // A part stands behind everything that is in the log before it, also where others have written that.
+        run.engine.inner.bus.close_gaps(&self.live).await?;
         let at = run.engine.inner.clock.now();
-        let name = PartName { message: self.message, part: PartId::new(), ordinal: self.next_ordinal(), kind, at };
+        let (message, epoch) = (self.message, run.claimed.epoch);
+        let name = PartName { message, part: PartId::new(), ordinal: self.next_ordinal(), kind, at, epoch };
         self.open = Some(Open { name, whole: false, verbatim: None });
         Ok(name)
     }

@@ -1,4 +1,4 @@
-//! What an earlier run of the program left unfinished. A turn goes on if its current step had shown no text; otherwise it
+//! What an earlier run of the program, or another node, left unfinished. A turn goes on if its current step had shown no text; otherwise it
 //! ends as interrupted, with what is left of its text.
 
 use domain::{Author, ConversationId, EventKind, Message, MessageId, PartBody, Place, ToolCall, Turn, TurnId, TurnState};
@@ -11,15 +11,17 @@ use super::claim::{Claimed, begin_message};
 use super::finish::{Ending, cancel_calls, interrupted};
 use super::fold::{Draft, store_parts};
 use super::runner;
-use crate::events::{Append, OpenPart};
+use crate::events::{Append, OpenPart, open_parts};
+use crate::nodes::Held;
 use crate::{Catalogue, Engine, Error, Result};
 
 /// Times that one turn is taken up again. One that brings the program down each time must end.
 const MAX_RESUMES: i64 = 3;
 
+/// Takes up everything that nobody does, before the program listens.
 pub(crate) async fn resume_all(engine: &Engine) -> Result<()> {
     let store = &engine.inner.store;
-    let open = store.read(turns::conversations_with_open_turns).await.map_err(Error::from)?;
+    let open = store.read(|tx| turns::conversations_left_alone(tx, u32::MAX)).await.map_err(Error::from)?;
     // All at once, so that they share their commits: after a crash under load there are many.
     join_all(open.into_iter().map(|conversation| resume_one(engine, conversation))).await;
     store.write(deltas::sweep).await.map_err(Error::from)
@@ -28,11 +30,19 @@ pub(crate) async fn resume_all(engine: &Engine) -> Result<()> {
 /// One conversation that cannot be taken up must not keep all others down.
 async fn resume_one(engine: &Engine, conversation: ConversationId) {
     let append = Append::to(engine, conversation, Fence::Open);
-    let engine_in = engine.clone();
-    let resuming = engine.inner.store.write(move |tx| resume(tx, &append, engine_in.catalogue(), conversation));
+    let (engine_in, held) = (engine.clone(), engine.inner.lease.held());
+    let resuming = engine.inner.store.write(move |tx| {
+        append.lock(tx)?;
+        let Some(turn) = running(tx, conversation)? else { return Ok(None) };
+        match turns::claim(tx, turn.id)?.node {
+            Some(_) => Ok(None),
+            None => take_over(tx, &append, engine_in.catalogue(), turn, held),
+        }
+    });
     match resuming.await {
         Ok(Some(claimed)) => runner::go_on(engine, claimed),
         Ok(None) => runner::wake(engine, conversation),
+        Err(Error::NotFound) => {}
         Err(error) => tracing::error!(%conversation, %error, "a turn that was cut off could not be taken up"),
     }
 }
@@ -44,17 +54,25 @@ pub(super) async fn end_broken(engine: &Engine, id: ConversationId, turn: TurnId
     end_abandoned(engine, id, turn, outcome).await
 }
 
-/// Ends a running turn that nobody runs any more.
+/// Ends a running turn of this node, or of a dead one, that nobody runs any more.
 pub(super) async fn end_abandoned(engine: &Engine, id: ConversationId, turn: TurnId, outcome: Outcome) -> Result<()> {
     // Its end is made of what is stored, and followers may have seen more than that.
     engine.inner.bus.flush().await;
     let append = Append::to(engine, id, Fence::Open);
+    let own = engine.inner.lease.held().id;
     engine
         .inner
         .store
         .write(move |tx| {
+            append.lock(tx)?;
             let Some(turn) = running(tx, id)?.filter(|running| running.id == turn) else { return Ok(()) };
             let left = Left::of(tx, &turn)?;
+            match turns::claim(tx, turn.id)?.node {
+                Some(node) if node == own => {}
+                Some(_) => return Ok(()),
+                // The dead may only have been silent, and must not speak again.
+                None => drop(conversations::raise_epoch(tx, id)?),
+            }
             end(tx, &append, turn, left, &outcome)
         })
         .await
@@ -64,12 +82,25 @@ fn running(tx: &mut Tx, id: ConversationId) -> Result<Option<Turn>> {
     Ok(turns::open(tx, id)?.into_iter().find(|turn| turn.state == TurnState::Running))
 }
 
-/// Ends the running turn, or makes it ours; `None`: only the queue is left.
-fn resume(tx: &mut Tx, append: &Append, catalogue: &Catalogue, id: ConversationId) -> Result<Option<Claimed>> {
-    let Some(turn) = running(tx, id)? else { return Ok(None) };
-    let epoch = conversations::raise_epoch(tx, id)?.ok_or(Error::NotFound)?;
+/// Ends a turn that nobody alive runs, or makes it ours; `None`: only the queue is left. The conversation must be locked.
+pub(super) fn take_over(
+    tx: &mut Tx,
+    append: &Append,
+    catalogue: &Catalogue,
+    turn: Turn,
+    held: Held,
+) -> Result<Option<Claimed>> {
+    let id = turn.conversation;
+    // What is left is read before the epoch rises, because pieces of text count in theirs only.
     let left = Left::of(tx, &turn)?;
+    let stop = turns::claim(tx, turn.id)?.stop;
+    let epoch = conversations::raise_epoch(tx, id)?.ok_or(Error::NotFound)?;
     deltas::forget(tx, turn.id)?;
+    if stop {
+        tracing::info!(turn = %turn.id, "a turn that was to stop was cut off by the end of its node, and is cancelled");
+        end(tx, append, turn, left, &Outcome::Cancelled)?;
+        return Ok(None);
+    }
     let safe = !left.shown && left.open_calls.iter().all(|(_, call)| may_repeat(catalogue, call));
     if !safe || turns::count_resume(tx, turn.id)? > MAX_RESUMES {
         tracing::info!(turn = %turn.id, "a turn was cut off by the end of the program and is marked as interrupted");
@@ -77,6 +108,7 @@ fn resume(tx: &mut Tx, append: &Append, catalogue: &Catalogue, id: ConversationI
         return Ok(None);
     }
     tracing::info!(turn = %turn.id, "a turn was cut off by the end of the program and goes on");
+    turns::set_node(tx, turn.id, Some(held.id))?;
     let resumed = append.event(tx, Some(turn.id), |_| EventKind::TurnResumed)?;
     let message = match left.message {
         Some(message) if message.parts.is_empty() || !left.open_calls.is_empty() => message.id,
@@ -87,8 +119,9 @@ fn resume(tx: &mut Tx, append: &Append, catalogue: &Catalogue, id: ConversationI
         }
     };
     let conversation = conversations::get(tx, id)?.ok_or(Error::NotFound)?;
-    let Left { open_calls, results, .. } = left;
-    Ok(Some(Claimed { conversation, turn, epoch, message, open_calls, results, attached: None, first: None }))
+    let (Left { open_calls, results, .. }, since) = (left, resumed.seq);
+    let (attached, first) = (None, None);
+    Ok(Some(Claimed { conversation, turn, epoch, held, since, message, open_calls, results, attached, first }))
 }
 
 fn may_repeat(catalogue: &Catalogue, call: &ToolCall) -> bool {
@@ -124,7 +157,7 @@ impl Left {
         });
         let calls: Vec<(u32, ToolCall)> = (0..).zip(calls).collect();
         let step_ended = !calls.is_empty();
-        let open = open_parts(tx, turn)?;
+        let open = open_parts(tx, turn.id)?;
         let has_text = |message: &Message| message.parts.iter().any(|part| matches!(part.body, PartBody::Text { .. }));
         let shown =
             open.iter().any(|open| open.kind == PartKind::Text) || (!step_ended && message.as_ref().is_some_and(has_text));
@@ -139,30 +172,6 @@ fn answered(body: &PartBody) -> Option<&str> {
         PartBody::ToolResult(result) => Some(&result.call_id),
         _ => None,
     }
-}
-
-/// Puts the stored pieces of each open part together.
-fn open_parts(tx: &mut Tx, turn: &Turn) -> Result<Vec<OpenPart>> {
-    let mut parts: Vec<OpenPart> = Vec::new();
-    for delta in deltas::of_turn(tx, turn.id)? {
-        match parts.last_mut().filter(|part| part.part == delta.part) {
-            // A stretch that could not be stored leaves a hole; what comes behind it is not shown as if there were none.
-            Some(part) if part.text.len() == delta.start => part.text += &delta.text,
-            Some(_) => {}
-            None if delta.start == 0 => parts.push(OpenPart {
-                turn: delta.turn,
-                message: delta.message,
-                part: delta.part,
-                ordinal: delta.ordinal,
-                kind: delta.kind,
-                place: delta.place,
-                at: delta.at,
-                text: delta.text,
-            }),
-            None => {}
-        }
-    }
-    Ok(parts)
 }
 
 fn end(tx: &mut Tx, append: &Append, turn: Turn, left: Left, outcome: &Outcome) -> Result<()> {

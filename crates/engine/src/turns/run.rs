@@ -49,11 +49,7 @@ impl Run {
 
 /// Runs the turn to its end.
 pub(super) async fn run(engine: &Engine, mut claimed: Claimed, stops: Stops) {
-    let attached = match claimed.attached.take() {
-        Some(attached) => Some(attached),
-        None => attach(engine, &claimed, &stops).await,
-    };
-    let Some(attached) = attached else { return };
+    let Some(attached) = attach(engine, &mut claimed, &stops).await else { return };
     let (model, missing) = match engine.catalogue().model(&claimed.conversation.model) {
         Ok(model) => (model, None),
         // The settings have changed since the conversation was made.
@@ -68,9 +64,20 @@ pub(super) async fn run(engine: &Engine, mut claimed: Claimed, stops: Stops) {
 }
 
 /// The conversation's live log; `None` if the conversation is deleted or the program ends.
-async fn attach(engine: &Engine, claimed: &Claimed, stops: &Stops) -> Option<Attached> {
+async fn attach(engine: &Engine, claimed: &mut Claimed, stops: &Stops) -> Option<Attached> {
+    let mut held = claimed.attached.take();
     loop {
-        match engine.inner.bus.live(claimed.conversation.id).await {
+        let before = held.take();
+        let attaching = async {
+            let attached = match before {
+                Some(attached) => attached,
+                None => engine.inner.bus.live(claimed.conversation.id).await?,
+            };
+            // Other nodes may have written what this one has not heard of yet.
+            engine.inner.bus.catch_up_to(&attached.live, claimed.since).await?;
+            Ok(attached)
+        };
+        match attaching.await {
             Ok(attached) => return Some(attached),
             Err(Error::NotFound) => return None,
             Err(error) => tracing::error!(turn = %claimed.turn.id, %error, "a turn cannot start yet; trying again"),
@@ -78,6 +85,7 @@ async fn attach(engine: &Engine, claimed: &Claimed, stops: &Stops) -> Option<Att
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
             () = stops.shutdown.cancelled() => return None,
+            () = stops.lost.cancelled() => return None,
         }
     }
 }
@@ -89,6 +97,9 @@ async fn drive(run: &mut Run) -> End {
         return end;
     }
     while run.turn().steps < MAX_STEPS {
+        if run.stops.hand_over.is_cancelled() {
+            return End::Shutdown { fold: None };
+        }
         let request = match prompt::build(run).await {
             Ok(request) => request,
             Err(error) => return broken(&error),

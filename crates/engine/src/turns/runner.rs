@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::{Claimed, Next, claim};
 use super::{resume, run};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, nodes};
 
 /// Turns that run at once on one node. Those beyond wait in their queues.
 const TURNS_AT_ONCE: usize = 1024;
@@ -26,6 +26,8 @@ pub(crate) struct Runners {
     places: Semaphore,
     /// Cancelled when what still runs must stop now, because the program ends.
     shutdown: CancellationToken,
+    /// Cancelled when the program is about to end and other nodes can go on with what runs.
+    hand_over: CancellationToken,
     /// How many tasks there are.
     count: watch::Sender<usize>,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Runners {
 struct State {
     runners: HashMap<ConversationId, Runner>,
     draining: bool,
+    /// Everything has ended, and nothing will begin.
+    left: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +61,12 @@ struct Current {
 #[derive(Debug, Clone)]
 pub(super) struct Stops {
     pub(super) cancel: CancellationToken,
+    /// The program ends: at once, with what was said.
     pub(super) shutdown: CancellationToken,
+    /// The program ends, and another node may go on: at the next point at which that costs nothing.
+    pub(super) hand_over: CancellationToken,
+    /// The turn is not ours any more: at once, without a word.
+    pub(super) lost: CancellationToken,
 }
 
 impl Default for Runners {
@@ -66,6 +75,7 @@ impl Default for Runners {
             state: Mutex::default(),
             places: Semaphore::new(TURNS_AT_ONCE),
             shutdown: CancellationToken::new(),
+            hand_over: CancellationToken::new(),
             count: watch::channel(0).0,
         }
     }
@@ -76,6 +86,16 @@ impl Runners {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is room for another turn.
+    pub(crate) fn may_claim(&self) -> bool {
+        self.places.available_permits() > 0 && !self.lock().draining
+    }
+
+    /// Whether everything has ended.
+    pub(crate) fn has_left(&self) -> bool {
+        self.lock().left
+    }
+
     fn current(&self, conversation: ConversationId, turn: TurnId) -> Option<Current> {
         let current = self.lock().runners.get(&conversation).and_then(|runner| runner.current.clone());
         current.filter(|current| current.turn == turn)
@@ -84,7 +104,9 @@ impl Runners {
 
 /// Sees to it that what waits in the conversation is answered.
 pub(crate) fn wake(engine: &Engine, conversation: ConversationId) {
-    start(engine, conversation, None);
+    if !start(engine, conversation, None) {
+        engine.inner.bus.ask_to_serve(conversation);
+    }
 }
 
 /// Goes on with a turn that was taken up after a crash, and then with the queue.
@@ -92,19 +114,21 @@ pub(super) fn go_on(engine: &Engine, claimed: Claimed) {
     start(engine, claimed.conversation.id, Some(claimed));
 }
 
-fn start(engine: &Engine, conversation: ConversationId, first: Option<Claimed>) {
+/// `false`: this node takes nothing up any more.
+fn start(engine: &Engine, conversation: ConversationId, first: Option<Claimed>) -> bool {
     let runners = &engine.inner.runners;
     let mut state = runners.lock();
     if state.draining {
-        return;
+        return false;
     }
     if let Some(runner) = state.runners.get_mut(&conversation) {
         runner.again = true;
-        return;
+        return true;
     }
     state.runners.insert(conversation, Runner::default());
     runners.count.send_modify(|count| *count += 1);
     tokio::spawn(serve(engine.clone(), conversation, first));
+    true
 }
 
 /// Makes the caller the one who answers in the conversation, until it calls [`go_on_reserved`], which it must. `false`:
@@ -130,8 +154,15 @@ pub(crate) fn go_on_reserved(engine: &Engine, conversation: ConversationId, clai
     }
 }
 
-/// Cancels the turn if it still runs, without waiting for its end.
+/// Cancels the turn if it still runs, here or on another node, without waiting for its end. That it is to stop is in the
+/// database already; this is only about when.
 pub(crate) fn interrupt(engine: &Engine, conversation: ConversationId, turn: TurnId) {
+    interrupt_here(engine, conversation, turn);
+    engine.inner.bus.ask_to_stop(conversation, turn);
+}
+
+/// Cancels the turn if this node runs it.
+pub(crate) fn interrupt_here(engine: &Engine, conversation: ConversationId, turn: TurnId) {
     let mut state = engine.inner.runners.lock();
     let Some(runner) = state.runners.get_mut(&conversation) else { return };
     match &runner.current {
@@ -157,10 +188,14 @@ pub(super) async fn stop(engine: &Engine, conversation: ConversationId, turn: Tu
 }
 
 /// Stops claiming turns and waits for those that run; what still runs after `patience_ms` is stopped: with its text kept
-/// if it has shown some, otherwise to be taken up at the next start.
+/// if it has shown some, otherwise to be taken up at the next start. If there are other nodes, those that can go on
+/// elsewhere without anything being lost are let go at once.
 pub(crate) async fn drain(engine: &Engine, patience_ms: u64) {
     let runners = &engine.inner.runners;
     runners.lock().draining = true;
+    if nodes::has_others(engine).await {
+        runners.hand_over.cancel();
+    }
     let mut count = runners.count.subscribe();
     let all_ended = async |count: &mut watch::Receiver<usize>| {
         let _ = count.wait_for(|count| *count == 0).await;
@@ -172,6 +207,10 @@ pub(crate) async fn drain(engine: &Engine, patience_ms: u64) {
         }
     }
     engine.inner.bus.flush().await;
+    // First, or the missing row would look like a lost lease.
+    runners.lock().left = true;
+    nodes::leave(engine).await;
+    engine.inner.bus.send_what_waits().await;
 }
 
 async fn serve(engine: Engine, conversation: ConversationId, first: Option<Claimed>) {
@@ -182,10 +221,13 @@ async fn serve(engine: Engine, conversation: ConversationId, first: Option<Claim
         let found = match next.take() {
             Some(claimed) => Ok(Next::Run(Box::new(claimed))),
             None if runners.lock().draining => Ok(Next::Nothing),
+            // Who may not speak must not claim.
+            None if !engine.inner.lease.regained(&engine.inner.lease.held()).await => continue,
             None => claim(&engine, conversation).await,
         };
         let done = match found {
             Ok(Next::Run(claimed)) => run_one(&engine, *claimed).await,
+            Ok(Next::Settled) => Ok(()),
             Ok(Next::Abandoned(turn)) => resume::end_broken(&engine, conversation, turn).await,
             Ok(Next::Nothing) | Err(Error::NotFound) if look_again(runners, conversation) => Ok(()),
             Ok(Next::Nothing) | Err(Error::NotFound) => break,
@@ -213,7 +255,13 @@ async fn run_one(engine: &Engine, claimed: Claimed) -> Result<()> {
         }
     };
     set(Some(Current { turn, cancel: cancel.clone(), ended }));
-    let running = run::run(engine, claimed, Stops { cancel: cancel.clone(), shutdown: runners.shutdown.clone() });
+    let stops = Stops {
+        cancel: cancel.clone(),
+        shutdown: runners.shutdown.clone(),
+        hand_over: runners.hand_over.clone(),
+        lost: claimed.held.lost.clone(),
+    };
+    let running = run::run(engine, claimed, stops);
     let ran = AssertUnwindSafe(running).catch_unwind().await;
     let ended = match ran {
         Ok(()) => Ok(()),

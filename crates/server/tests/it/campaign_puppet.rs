@@ -12,7 +12,10 @@ use domain::{
     ConversationId, Cursor, Event, EventKind, LanguageModel, Mode, ModelName, Outcome, PartBody, PartId, Principal, Provider,
     SystemClock, Tool, TurnId, Usage,
 };
-use engine::{Catalogue, Engine, From, HubSettings, NewConversation, Parts, Post, Posted, Settings, TitleRule, What, WhenBusy};
+use engine::jobs::Kinds;
+use engine::{
+    Catalogue, Engine, From, HubSettings, NewConversation, Nodes, Parts, Post, Posted, Settings, TitleRule, What, WhenBusy,
+};
 use futures_util::stream;
 use serde_json::{Map, Value};
 use store::{DatabaseUrl, Store};
@@ -188,6 +191,11 @@ impl Theatre {
     }
 
     pub async fn on(store: Store, directory: &Path) -> Self {
+        Self::beside(store, directory, Nodes::default()).await
+    }
+
+    /// With other engines on the same database.
+    pub async fn beside(store: Store, directory: &Path, nodes: Nodes) -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
         let gate = Arc::new(Notify::new());
         let catalogue = Catalogue::new(
@@ -198,7 +206,8 @@ impl Theatre {
         let hub = HubSettings::new([0; 32]);
         let settings = Settings { workdir: directory.to_owned(), data_dir: None, owner_token_hash: String::new(), hub };
         let parts = Parts { store, clock: Arc::new(SystemClock), catalogue, settings };
-        Self { engine: Engine::start(parts).await.expect("the engine starts"), asked, gate }
+        let engine = Engine::start_among(parts, Kinds::ours(), nodes).await.expect("the engine starts");
+        Self { engine, asked, gate }
     }
 
     pub async fn conversation(&self) -> ConversationId {

@@ -45,6 +45,8 @@ mod harness_sse;
 mod harness_upstream;
 mod harness_ws;
 mod ledger;
+mod nodes_pair;
+mod nodes_town;
 mod proxy;
 mod serve_commands;
 mod serve_connections;

@@ -113,6 +113,7 @@ fn pieces_of_finished_turns_are_swept() {
         let turn = TurnId::new();
         let piece = deltas::StoredDelta {
             conversation: id,
+            epoch: 1,
             turn,
             message: domain::MessageId::new(),
             part: domain::PartId::new(),
@@ -128,6 +129,6 @@ fn pieces_of_finished_turns_are_swept() {
         assert_eq!(read(&store, move |tx| deltas::of_turn(tx, turn)).await, expected);
         write(&store, deltas::sweep).await;
         assert_eq!(read(&store, move |tx| deltas::of_turn(tx, turn)).await, []);
-        assert_eq!(read(&store, turns::conversations_with_open_turns).await, []);
+        assert_eq!(read(&store, |tx| turns::conversations_left_alone(tx, 9)).await, []);
     });
 }

@@ -117,7 +117,7 @@ fn the_window_of_turns_moves_in_steps() {
             started.insert(0, turn.id);
             write(&store, move |tx| {
                 turns::insert(tx, &turn, turns::Position::Last)?;
-                turns::start(tx, turn.id, Seq(n + 1), Timestamp(n))?;
+                turns::start(tx, turn.id, Seq(n + 1), Timestamp(n), None)?;
                 turns::finish(tx, turn.id, Seq(n + 1), &domain::Outcome::Completed)
             })
             .await;
