@@ -43,7 +43,9 @@ pub fn next(tx: &mut Tx, conversation: ConversationId, fence: Fence) -> Result<O
 pub fn lock(tx: &mut Tx, conversation: ConversationId, fence: Fence) -> Result<bool, StoreError> {
     let id = conversation.uuid().into();
     let changed = match fence {
-        Fence::Epoch(epoch) => tx.execute("UPDATE conversation SET seq = seq WHERE id = $1 AND epoch = $2", &[id, epoch.into()])?,
+        Fence::Epoch(epoch) => {
+            tx.execute("UPDATE conversation SET seq = seq WHERE id = $1 AND epoch = $2", &[id, epoch.into()])?
+        }
         Fence::Open => tx.execute("UPDATE conversation SET seq = seq WHERE id = $1", &[id])?,
     };
     Ok(changed > 0)

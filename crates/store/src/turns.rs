@@ -87,7 +87,8 @@ pub struct Claim {
 /// # Errors
 /// The database's.
 pub fn claim(tx: &mut Tx, id: TurnId) -> Result<Claim, StoreError> {
-    let row = tx.query_one("SELECT n.id, t.stop FROM turn t LEFT JOIN node n ON n.id = t.node_id WHERE t.id = $1", &[id.uuid().into()])?;
+    let row = tx
+        .query_one("SELECT n.id, t.stop FROM turn t LEFT JOIN node n ON n.id = t.node_id WHERE t.id = $1", &[id.uuid().into()])?;
     let Some(row) = row else { return Ok(Claim { node: None, stop: false }) };
     Ok(Claim { node: row.get::<Option<Uuid>>(0)?.map(NodeId::from_uuid), stop: row.get::<i64>(1)? != 0 })
 }

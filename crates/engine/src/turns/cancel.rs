@@ -77,14 +77,16 @@ async fn end(engine: &Engine, id: ConversationId, turn: TurnId) -> Result<bool> 
                 }
             }
             Some(TurnState::Running) if runner::stop(engine, id, turn).await => {}
-            Some(TurnState::Running) => match engine.inner.store.read(move |tx| turns::claim(tx, turn)).await.map_err(Error::from)? {
-                turns::Claim { node: Some(node), .. } if node != engine.inner.lease.held().id => {
-                    stop_elsewhere(engine, id, turn).await?;
+            Some(TurnState::Running) => {
+                match engine.inner.store.read(move |tx| turns::claim(tx, turn)).await.map_err(Error::from)? {
+                    turns::Claim { node: Some(node), .. } if node != engine.inner.lease.held().id => {
+                        stop_elsewhere(engine, id, turn).await?;
+                    }
+                    _ if runner::is_served(engine, id) => tokio::time::sleep(CLAIM_GAP).await,
+                    // The program ends and has left it for its next start, or its end could not be stored.
+                    _ => resume::end_abandoned(engine, id, turn, Outcome::Cancelled).await?,
                 }
-                _ if runner::is_served(engine, id) => tokio::time::sleep(CLAIM_GAP).await,
-                // The program ends and has left it for its next start, or its end could not be stored.
-                _ => resume::end_abandoned(engine, id, turn, Outcome::Cancelled).await?,
-            },
+            }
         }
     }
 }

@@ -117,13 +117,7 @@ pub(super) struct Started {
 }
 
 /// Marks a queued turn as running, on this node if there is one, and begins its reply.
-pub(super) fn start(
-    tx: &mut Tx,
-    append: &Append,
-    turn: &Turn,
-    answers: Vec<MessageId>,
-    node: Option<NodeId>,
-) -> Result<Started> {
+pub(super) fn start(tx: &mut Tx, append: &Append, turn: &Turn, answers: Vec<MessageId>, node: Option<NodeId>) -> Result<Started> {
     let event = append.event(tx, Some(turn.id), |_| EventKind::TurnStarted { reply: turn.reply, answers })?;
     let ordinal = turns::start(tx, turn.id, event.seq, append.at(), node)?;
     begin_message(tx, append, turn.id, turn.conversation, turn.reply, Place::at(event.seq))?;

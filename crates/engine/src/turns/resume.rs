@@ -83,13 +83,7 @@ fn running(tx: &mut Tx, id: ConversationId) -> Result<Option<Turn>> {
 }
 
 /// Ends a turn that nobody alive runs, or makes it ours; `None`: only the queue is left. The conversation must be locked.
-pub(super) fn take_over(
-    tx: &mut Tx,
-    append: &Append,
-    catalogue: &Catalogue,
-    turn: Turn,
-    held: Held,
-) -> Result<Option<Claimed>> {
+pub(super) fn take_over(tx: &mut Tx, append: &Append, catalogue: &Catalogue, turn: Turn, held: Held) -> Result<Option<Claimed>> {
     let id = turn.conversation;
     // What is left is read before the epoch rises, because pieces of text count in theirs only.
     let left = Left::of(tx, &turn)?;
@@ -119,7 +113,7 @@ pub(super) fn take_over(
         }
     };
     let conversation = conversations::get(tx, id)?.ok_or(Error::NotFound)?;
-    let (Left { open_calls, results, .. }, since) = (left, resumed.seq);
+    let (open_calls, results, since) = (left.open_calls, left.results, resumed.seq);
     let (attached, first) = (None, None);
     Ok(Some(Claimed { conversation, turn, epoch, held, since, message, open_calls, results, attached, first }))
 }

@@ -17,6 +17,9 @@ const HISTORY_ROWS: u32 = 1000;
 /// them: `truncated` says so, and REST has the rest.
 const HISTORY_BYTES: usize = 8 * 1024 * 1024;
 
+/// A position that no log has.
+const OUTDATED: &str = "outdated";
+
 /// What a person may ask to happen to a message that comes while the agent answers.
 pub(super) const WHEN_BUSY: [&str; 4] = ["queue", "steer", "interrupt", "reject"];
 
@@ -78,6 +81,13 @@ impl Request {
         // What is no id at all is answered like an id that nothing has.
         let chat = ConversationId::parse(chat_id).ok_or(Error::NotFound)?;
         Ok(Self { chat, echo: Echo::of(object), wish })
+    }
+
+    /// Of a socket whose chat has to be shown anew: it is told so, and given a snapshot, as if it had asked for a position
+    /// that is no good any more.
+    pub(crate) fn anew(chat: ConversationId, with_reasoning: bool) -> Self {
+        let subscribe = Subscribe { since: Some(OUTDATED.to_owned()), limit: HISTORY_ROWS, with_reasoning };
+        Self { chat, echo: Echo::chat(chat.hex()), wish: Wish::Subscribe(subscribe) }
     }
 
     /// Whether the socket follows the chat once this is done.

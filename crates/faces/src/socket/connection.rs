@@ -71,6 +71,9 @@ impl Connection {
         let mut rechecked = pin!(recheck(self.app.engine.clone(), self.proof.clone()));
         self.line.send(GREETING);
         loop {
+            for (chat, with_reasoning) in self.streams.take_outdated() {
+                self.inbox.put(Item::Chats(Request::anew(chat, with_reasoning)), 0);
+            }
             self.advance();
             self.line.set_reading(self.inbox.has_room());
             let has_room = self.line.has_room();

@@ -27,6 +27,8 @@ pub(super) struct Streams {
     all: Vec<OneChat>,
     /// Whose turn it is to be asked first, so that a busy chat does not silence the others.
     next: usize,
+    /// Chats of whose text more was shown than is left, because a node has died. They must be shown anew.
+    outdated: Vec<(ConversationId, bool)>,
 }
 
 struct OneChat {
@@ -68,6 +70,11 @@ impl Streams {
         self.all.retain(|one| one.chat != chat);
     }
 
+    /// Chats that are no longer followed and must be subscribed to again, and whether with thoughts.
+    pub(super) fn take_outdated(&mut self) -> Vec<(ConversationId, bool)> {
+        std::mem::take(&mut self.outdated)
+    }
+
     /// Waits until one of the chats has something. `held` is left alone: a frame about it is being handled, and what is
     /// answered to that comes first. May be dropped and called again without losing anything.
     pub(super) async fn next(&mut self, held: Option<ConversationId>) -> News {
@@ -98,6 +105,10 @@ impl Streams {
             Poll::Ready(Some(Ok(batch))) => {
                 one.ready = batch.into_iter();
                 return Poll::Ready(News::Entries(one.chat));
+            }
+            Poll::Ready(Some(Err(engine::Error::BadCursor))) => {
+                self.outdated.push((one.chat, one.with_reasoning));
+                News::Over
             }
             Poll::Ready(Some(Err(error))) => News::Broken(one.chat, error),
             Poll::Ready(None) => News::Over,
