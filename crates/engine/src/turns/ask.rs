@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 
 use super::finish::End;
 use super::fold::Fold;
+use super::prompt;
 use super::run::{Run, broken};
 use crate::Error;
 
@@ -19,11 +20,13 @@ const MAX_WAIT_MS: u64 = 60_000;
 const FIRST_WAIT_MS: u64 = 500;
 const LONGEST_WAIT_MS: u64 = 8_000;
 
-pub(super) async fn ask(run: &mut Run, request: ModelRequest) -> Result<Fold, End> {
+pub(super) async fn ask(run: &mut Run) -> Result<Fold, End> {
     let (mut attempt, mut waited_ms) = (0, 0);
     loop {
+        // Built for each attempt, because most need one: a long history is then never copied.
+        let request = prompt::build(run).await.map_err(|error| broken(&error))?;
         let mut fold = Fold::new(run);
-        let error = match listen(run, request.clone(), &mut fold).await {
+        let error = match listen(run, request, &mut fold).await {
             Ok(()) => return Ok(fold),
             Err(Silence::Cancelled) => return Err(End::Outcome { outcome: Outcome::Cancelled, fold: Some(fold) }),
             Err(Silence::Lost) => return Err(End::Lost),

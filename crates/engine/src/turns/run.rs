@@ -6,12 +6,12 @@ use domain::sockets::language_model::StopReason;
 use domain::{Failure, FailureCode, LanguageModel, MessageId, Outcome, Seq, ToolCall, Turn};
 use store::events::Fence;
 
+use super::act;
 use super::ask::ask;
 use super::claim::Claimed;
 use super::finish::{End, StepEnd, end_step, finish};
 use super::fold::Fold;
 use super::runner::{RETRY, Stops};
-use super::{act, prompt};
 use crate::events::{Append, Attached};
 use crate::{Engine, Error};
 
@@ -100,11 +100,7 @@ async fn drive(run: &mut Run) -> End {
         if run.stops.hand_over.is_cancelled() {
             return End::Shutdown { fold: None };
         }
-        let request = match prompt::build(run).await {
-            Ok(request) => request,
-            Err(error) => return broken(&error),
-        };
-        let fold = match ask(run, request).await {
+        let fold = match ask(run).await {
             Ok(fold) => fold,
             Err(end) => return end,
         };
