@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{ConversationId, MessageId, Outcome, Part, PartId, PartKind, Place, Timestamp, TurnId, Usage};
+use crate::{
+    Answered, ConversationId, MessageId, Outcome, Part, PartId, PartKind, Place, Question, QuestionId, Timestamp, TurnId, Usage,
+};
 
 /// The number of a fact in its conversation: 1, 2, 3… without gaps, assigned in the commit. 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -62,6 +64,14 @@ pub enum EventKind {
     /// A line about what the agent is doing, such as `Retrying`.
     StatusNoted {
         text: String,
+    },
+    /// Somebody is asked; what is asked about stays open until there is an answer.
+    QuestionAsked {
+        question: Box<Question>,
+    },
+    QuestionAnswered {
+        question: QuestionId,
+        answered: Answered,
     },
     TurnFinished {
         reply: MessageId,

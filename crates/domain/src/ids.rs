@@ -76,6 +76,7 @@ id!(
     /// One run of the program that takes part in the work on a database.
     NodeId
 );
+id!(QuestionId);
 id!(TurnId);
 
 impl AccountId {

@@ -8,6 +8,9 @@
 //! | [`Turn`] | one agent's answer to what was said, from start to [`Outcome`]; at most one is active in a conversation |
 //! | Step | one model request within a turn, and the tool calls it asked for |
 //! | [`ToolCall`] | one wish of the model; its tool declares an [`Effect`] |
+//! | [`Question`] | something that waits for a person's [`Answer`]; durable, answered once |
+//! | [`AgentProfile`] | who answers in one turn: model, instructions, tools |
+//! | [`Home`] | which API a conversation belongs to |
 //! | [`Mode`] | Ask, Plan or Build: which tools a turn may use |
 //! | [`Event`] | one fact in a conversation's log, numbered without gaps |
 //! | [`Delta`] | a piece of a part that is still being written; has an offset instead of a number |
@@ -23,6 +26,7 @@
 //! | [`NodeId`], [`Carrier`] | one run of the program beside others on one database; what carries news between them |
 
 mod account;
+mod agent;
 mod clock;
 mod conversation;
 mod delivery;
@@ -34,19 +38,22 @@ mod job;
 mod message;
 mod mode;
 mod platform;
+mod question;
 pub mod sockets;
 mod turn;
 
 pub use account::{Account, Principal, Role};
+pub use agent::{AgentProfile, ToolSet};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use conversation::Conversation;
+pub use conversation::{Conversation, Home};
 pub use delivery::DeliveryStatus;
 pub use event::{Cursor, CursorError, Delta, Event, EventKind, Seq};
-pub use ids::{AccountId, ConversationId, JobId, MessageId, NodeId, PartId, TurnId};
+pub use ids::{AccountId, ConversationId, JobId, MessageId, NodeId, PartId, QuestionId, TurnId};
 pub use job::{Job, JobState};
 pub use message::{Author, Message, Part, PartBody, PartKind, Place, ToolCall, ToolOutcome, ToolResult};
 pub use mode::Mode;
 pub use platform::Platform;
+pub use question::{Answer, Answered, Choice, ChoiceCall, ChoiceOption, Question, QuestionKind};
 pub use sockets::carrier::{Carrier, CarrierError, Heard, Subject};
 pub use sockets::language_model::{LanguageModel, ModelName, Provider};
 pub use sockets::tool::{Effect, Tool};

@@ -42,6 +42,8 @@ pub enum Outcome {
     /// The model declined to answer.
     Refused,
     Cancelled,
+    /// The model has asked something; the answer starts the next turn.
+    Asked,
     Failed(Failure),
 }
 
@@ -53,6 +55,7 @@ impl Outcome {
             Self::Truncated => "truncated",
             Self::Refused => "refused",
             Self::Cancelled => "cancelled",
+            Self::Asked => "asked",
             Self::Failed(_) => "failed",
         }
     }

@@ -18,6 +18,9 @@ pub enum Error {
     /// The client id or idempotency key stands for another request.
     #[error("this id was used before with another body")]
     Conflict,
+    /// No question waits for an answer: there is none, or it has been answered.
+    #[error("no question is waiting for an answer")]
+    NoQuestion,
     /// A turn is running, and the caller did not want to wait.
     #[error("the conversation is busy")]
     Busy,

@@ -4,6 +4,8 @@
 
 mod access;
 mod accounts;
+mod agents;
+mod audiences;
 mod catalogue;
 mod conversations;
 mod error;
@@ -12,6 +14,7 @@ mod hub;
 pub mod jobs;
 mod messages;
 mod nodes;
+mod questions;
 mod refused;
 mod request_key;
 mod seal;
@@ -20,7 +23,9 @@ mod turns;
 use std::sync::Arc;
 
 use domain::egress::EgressRules;
-use domain::{Clock, Conversation, ConversationId, Cursor, Job, JobId, JobState, LanguageModel, Principal, TurnId};
+use domain::{
+    Clock, Conversation, ConversationId, Cursor, Home, Job, JobId, JobState, LanguageModel, Principal, Question, TurnId,
+};
 use store::Store;
 
 pub use accounts::{
@@ -31,8 +36,9 @@ pub use conversations::{Change, ImportedMessage, NewConversation, Paging, Search
 pub use error::{Error, Result};
 pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS, What};
 pub use hub::{AgentChange, AgentToken, NewAgent, TokenRef};
-pub use messages::{Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
+pub use messages::{Answering, Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
 pub use nodes::{Nodes, Sharing};
+pub use questions::Reply;
 pub use refused::{Refused, RefusedKind};
 pub use request_key::RequestKey;
 pub use seal::SEAL_KEY_BYTES;
@@ -89,6 +95,8 @@ impl std::fmt::Debug for HubSettings {
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+    /// Whose conversations it makes, lists and sees.
+    home: Home,
 }
 
 impl std::fmt::Debug for Engine {
@@ -108,6 +116,7 @@ struct Inner {
     lease: nodes::Lease,
     runners: turns::Runners,
     histories: turns::Histories,
+    audiences: audiences::Audiences,
     accounts: accounts::Accounts,
     workers: jobs::Workers,
     rights: access::Rights,
@@ -138,6 +147,7 @@ impl Engine {
     pub async fn start_among(parts: Parts, kinds: jobs::Kinds, nodes: Nodes) -> Result<Self> {
         let (bus, orders) = events::Bus::new(parts.store.clone(), Arc::clone(&parts.clock), &nodes.sharing);
         let engine = Self {
+            home: Home::Direct,
             inner: Arc::new(Inner {
                 bus,
                 lease: nodes::Lease::new(nodes.sharing.id()),
@@ -147,6 +157,7 @@ impl Engine {
                 catalogue: parts.catalogue,
                 runners: turns::Runners::default(),
                 histories: turns::Histories::default(),
+                audiences: audiences::Audiences::default(),
                 accounts: accounts::Accounts::default(),
                 workers: jobs::Workers::new(kinds),
                 rights: access::Rights::default(),
@@ -172,6 +183,12 @@ impl Engine {
     #[must_use]
     pub fn announcements(&self) -> Option<tokio::sync::broadcast::Receiver<String>> {
         self.inner.bus.announcements()
+    }
+
+    /// The same engine, as the API of `home` sees it: with that home's conversations and no others.
+    #[must_use]
+    pub fn of(&self, home: Home) -> Self {
+        Self { inner: Arc::clone(&self.inner), home }
     }
 
     /// Stops claiming turns and jobs, lets those that run finish until `patience_ms` is over, and stores what is open.
@@ -275,6 +292,23 @@ impl Engine {
     /// As [`Self::post_message`].
     pub async fn post_and_follow(&self, who: Principal, post: Post) -> Result<(Posted, Follow)> {
         messages::post_and_follow(self, who, post).await
+    }
+
+    /// Answers the open choice of a conversation: stores the answer as a message, which starts the next turn. Who posts a
+    /// message while a choice is open answers it as well.
+    ///
+    /// # Errors
+    /// [`Error::NoQuestion`]: none is open, or somebody was faster; and as [`Self::post_message`].
+    pub async fn answer_question(&self, who: Principal, answering: Answering) -> Result<Posted> {
+        messages::answer(self, who, answering).await
+    }
+
+    /// What waits for an answer in a conversation, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn questions(&self, who: Principal, id: ConversationId) -> Result<Vec<Question>> {
+        questions::open(self, who, id).await
     }
 
     /// The newest `limit` text blocks (before the block or message `before`), oldest first, each as one row.

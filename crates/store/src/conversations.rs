@@ -1,11 +1,11 @@
 //! Conversations: their own row, their list, and the number of their last event.
 
-use domain::{AccountId, Conversation, ConversationId, Mode, ModelName, Seq, Timestamp};
+use domain::{AccountId, Conversation, ConversationId, Home, Mode, ModelName, Seq, Timestamp};
 use uuid::Uuid;
 
 use crate::{Row, StoreError, Tx, Value, dialect};
 
-const COLUMNS: &str = "c.id, c.owner_id, c.title, c.model, c.mode, c.workdir, c.created_at, c.updated_at, \
+const COLUMNS: &str = "c.id, c.owner_id, c.title, c.model, c.mode, c.workdir, c.created_at, c.updated_at, c.home, \
     EXISTS (SELECT 1 FROM turn t JOIN node n ON n.id = t.node_id WHERE t.conversation_id = c.id AND t.state = 'running')";
 
 /// Stores a new conversation without events.
@@ -14,8 +14,8 @@ const COLUMNS: &str = "c.id, c.owner_id, c.title, c.model, c.mode, c.workdir, c.
 /// The database's.
 pub fn insert(tx: &mut Tx, conversation: &Conversation) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO conversation (id, owner_id, title, model, mode, workdir, created_at, updated_at, seq, epoch) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 1)",
+        "INSERT INTO conversation (id, owner_id, title, model, mode, workdir, created_at, updated_at, home, seq, epoch) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 1)",
         &[
             conversation.id.uuid().into(),
             conversation.owner.uuid().into(),
@@ -25,6 +25,7 @@ pub fn insert(tx: &mut Tx, conversation: &Conversation) -> Result<(), StoreError
             conversation.workdir.to_string_lossy().into_owned().into(),
             conversation.created_at.0.into(),
             conversation.updated_at.0.into(),
+            conversation.home.as_str().into(),
         ],
     )?;
     Ok(())
@@ -40,6 +41,7 @@ pub fn get(tx: &mut Tx, id: ConversationId) -> Result<Option<Conversation>, Stor
 /// Which conversations to list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
+    pub home: Home,
     /// Only those in whose title or transcript these words occur.
     pub words: Option<String>,
     /// Only those that stand behind this one.
@@ -53,13 +55,13 @@ pub struct Page {
 /// # Errors
 /// The database's.
 pub fn list(tx: &mut Tx, owner: AccountId, page: &Page) -> Result<Vec<Conversation>, StoreError> {
-    let mut sql = format!("SELECT {COLUMNS} FROM conversation c WHERE c.owner_id = $1");
-    let mut values: Vec<Value> = vec![owner.uuid().into()];
+    let mut sql = format!("SELECT {COLUMNS} FROM conversation c WHERE c.owner_id = $1 AND c.home = $2");
+    let mut values: Vec<Value> = vec![owner.uuid().into(), page.home.as_str().into()];
     if let Some(words) = &page.words {
         let Some(query) = dialect::search_query(words) else { return Ok(Vec::new()) };
         values.push(query.into());
         values.push(format!("%{}%", escape_like(words.trim())).into());
-        sql += &format!(" AND ({} OR c.title LIKE $3 ESCAPE '!')", dialect::CONVERSATION_MATCHES);
+        sql += &format!(" AND ({} OR c.title LIKE $4 ESCAPE '!')", dialect::CONVERSATION_MATCHES);
     }
     if let Some(before) = page.before {
         let Some(before) = get(tx, before)? else { return Ok(Vec::new()) };
@@ -151,7 +153,7 @@ pub fn raise_epoch(tx: &mut Tx, id: ConversationId) -> Result<Option<i64>, Store
 pub fn delete(tx: &mut Tx, id: ConversationId) -> Result<bool, StoreError> {
     let key: [Value; 1] = [id.uuid().into()];
     tx.execute(dialect::UNINDEX_CONVERSATION, &key)?;
-    for table in ["delta", "event", "part", "message", "turn"] {
+    for table in ["delta", "event", "part", "message", "turn", "question"] {
         tx.execute(&format!("DELETE FROM {table} WHERE conversation_id = $1"), &key)?;
     }
     Ok(tx.execute("DELETE FROM conversation WHERE id = $1", &key)? > 0)
@@ -160,15 +162,17 @@ pub fn delete(tx: &mut Tx, id: ConversationId) -> Result<bool, StoreError> {
 fn conversation(row: &Row) -> Result<Conversation, StoreError> {
     let model: String = row.get(3)?;
     let mode: String = row.get(4)?;
+    let home: String = row.get(8)?;
     Ok(Conversation {
         id: ConversationId::from_uuid(row.get::<Uuid>(0)?),
         owner: AccountId::from_uuid(row.get::<Uuid>(1)?),
+        home: Home::parse(&home).ok_or_else(|| StoreError::Failed(format!("stored home {home:?}")))?,
         title: row.get(2)?,
         model: ModelName::parse(&model).ok_or_else(|| StoreError::Failed(format!("stored model {model:?}")))?,
         mode: Mode::parse(&mode).ok_or_else(|| StoreError::Failed(format!("stored mode {mode:?}")))?,
         workdir: row.get::<String>(5)?.into(),
         created_at: Timestamp(row.get(6)?),
         updated_at: Timestamp(row.get(7)?),
-        busy: row.get::<i64>(8)? != 0,
+        busy: row.get::<i64>(9)? != 0,
     })
 }

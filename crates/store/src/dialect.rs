@@ -32,16 +32,16 @@ pub(crate) const INDEX_PART: &str = "INSERT INTO part_search (rowid, text) SELEC
 pub(crate) const UNINDEX_CONVERSATION: &str =
     "DELETE FROM part_search WHERE rowid IN (SELECT rowid FROM part WHERE conversation_id = $1 AND kind = 'text')";
 
-/// `$1` is the query, `$2` the owner, `$3` the limit.
+/// `$1` is the query, `$2` the owner, `$3` the home, `$4` the limit.
 pub(crate) const SEARCH: &str = "
     SELECT p.conversation_id, p.message_id, p.text, p.created_at
     FROM part_search s JOIN part p ON p.rowid = s.rowid JOIN conversation c ON c.id = p.conversation_id
-    WHERE s.part_search MATCH $1 AND c.owner_id = $2
-    ORDER BY s.rank, p.place DESC LIMIT $3";
+    WHERE s.part_search MATCH $1 AND c.owner_id = $2 AND c.home = $3
+    ORDER BY s.rank, p.place DESC LIMIT $4";
 
-/// Condition for a conversation `c` in whose transcript the query `$2` occurs.
+/// Condition for a conversation `c` in whose transcript the query `$3` occurs.
 pub(crate) const CONVERSATION_MATCHES: &str =
-    "c.id IN (SELECT p.conversation_id FROM part_search s JOIN part p ON p.rowid = s.rowid WHERE s.part_search MATCH $2)";
+    "c.id IN (SELECT p.conversation_id FROM part_search s JOIN part p ON p.rowid = s.rowid WHERE s.part_search MATCH $3)";
 
 /// Turns what a person typed into a query: every word must occur, the last one may be the beginning of a word.
 /// `None` if there is no word in it.

@@ -1,6 +1,9 @@
 //! The log. An event is numbered by the statement that also checks the fence, and its words live in `part` only.
 
-use domain::{ConversationId, Event, EventKind, MessageId, Outcome, Part, PartId, Seq, Timestamp, TurnId, Usage};
+use domain::{
+    Answered, ConversationId, Event, EventKind, MessageId, Outcome, Part, PartId, Question, QuestionId, Seq, Timestamp,
+};
+use domain::{TurnId, Usage};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -125,6 +128,8 @@ enum StoredKind {
     ToolCalled,
     ToolReturned,
     StatusNoted { text: String },
+    QuestionAsked { question: Box<Question> },
+    QuestionAnswered { question: QuestionId, answered: Answered },
     TurnFinished { reply: MessageId, last: MessageId, result: Outcome, usage: Usage, cost: Option<f64>, duration_ms: u64 },
 }
 
@@ -142,6 +147,8 @@ impl StoredKind {
             Self::ToolCalled => "tool_called",
             Self::ToolReturned => "tool_returned",
             Self::StatusNoted { .. } => "status_noted",
+            Self::QuestionAsked { .. } => "question_asked",
+            Self::QuestionAnswered { .. } => "question_answered",
             Self::TurnFinished { .. } => "turn_finished",
         }
     }
@@ -162,6 +169,8 @@ impl StoredKind {
             Self::ToolCalled => EventKind::ToolCalled { part: part()? },
             Self::ToolReturned => EventKind::ToolReturned { part: part()? },
             Self::StatusNoted { text } => EventKind::StatusNoted { text },
+            Self::QuestionAsked { question } => EventKind::QuestionAsked { question },
+            Self::QuestionAnswered { question, answered } => EventKind::QuestionAnswered { question, answered },
             Self::TurnFinished { reply, last, result, usage, cost, duration_ms } => {
                 EventKind::TurnFinished { reply, last, outcome: result, usage, cost, duration_ms }
             }
@@ -185,6 +194,10 @@ impl From<&EventKind> for StoredKind {
             EventKind::ToolCalled { .. } => Self::ToolCalled,
             EventKind::ToolReturned { .. } => Self::ToolReturned,
             EventKind::StatusNoted { text } => Self::StatusNoted { text: text.clone() },
+            EventKind::QuestionAsked { question } => Self::QuestionAsked { question: question.clone() },
+            EventKind::QuestionAnswered { question, answered } => {
+                Self::QuestionAnswered { question: *question, answered: answered.clone() }
+            }
             EventKind::TurnFinished { reply, last, outcome, usage, cost, duration_ms } => Self::TurnFinished {
                 reply: *reply,
                 last: *last,
@@ -210,6 +223,8 @@ fn part_of(kind: &EventKind) -> Option<&Part> {
         | EventKind::TurnStarted { .. }
         | EventKind::TurnResumed
         | EventKind::StatusNoted { .. }
+        | EventKind::QuestionAsked { .. }
+        | EventKind::QuestionAnswered { .. }
         | EventKind::TurnFinished { .. } => None,
     }
 }

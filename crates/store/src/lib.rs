@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod messages;
 mod migrate;
 pub mod nodes;
+pub mod questions;
 pub mod request_keys;
 pub mod search;
 pub mod sign_ins;

@@ -9,6 +9,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("migrations/0002_jobs.sql")],
     &[include_str!("migrations/0003_accounts.sql")],
     &[include_str!("migrations/0004_nodes.sql")],
+    &[include_str!("migrations/0005_homes_and_questions.sql")],
 ];
 
 /// The newest schema that this version knows.

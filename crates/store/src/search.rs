@@ -1,6 +1,6 @@
 //! Full-text search over what was said. The index is written in the transaction that stores the words.
 
-use domain::{AccountId, ConversationId, MessageId, Timestamp};
+use domain::{AccountId, ConversationId, Home, MessageId, Timestamp};
 use uuid::Uuid;
 
 use crate::{StoreError, Tx, dialect};
@@ -14,13 +14,13 @@ pub struct Hit {
     pub created_at: Timestamp,
 }
 
-/// Where all of these words occur, best first; the last word may be the beginning of one.
+/// Where all of these words occur in conversations of this home, best first; the last word may be the beginning of one.
 ///
 /// # Errors
 /// The database's.
-pub fn find(tx: &mut Tx, owner: AccountId, words: &str, limit: u32) -> Result<Vec<Hit>, StoreError> {
+pub fn find(tx: &mut Tx, owner: AccountId, home: Home, words: &str, limit: u32) -> Result<Vec<Hit>, StoreError> {
     let Some(query) = dialect::search_query(words) else { return Ok(Vec::new()) };
-    let rows = tx.query(dialect::SEARCH, &[query.into(), owner.uuid().into(), i64::from(limit).into()])?;
+    let rows = tx.query(dialect::SEARCH, &[query.into(), owner.uuid().into(), home.as_str().into(), i64::from(limit).into()])?;
     rows.iter()
         .map(|row| {
             Ok(Hit {

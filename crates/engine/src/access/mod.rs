@@ -5,26 +5,35 @@ mod rights;
 
 use std::path::{Path, PathBuf};
 
-use domain::{Conversation, ConversationId, Principal, Role};
+use domain::{AccountId, Conversation, ConversationId, Home, Principal, Role};
 use store::{Tx, conversations};
 
+use crate::audiences::Audience;
 use crate::{Engine, Error, Result};
 
 pub(crate) use rights::Rights;
 
-/// The conversation, if `who` may see it. What may not be seen does not exist.
+/// The conversation, if it is one of this home's and `who` may see it. What may not be seen does not exist.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub(crate) fn conversation(tx: &mut Tx, who: Principal, id: ConversationId) -> Result<Conversation> {
-    conversations::get(tx, id)?.filter(|conversation| conversation.owner == who.account()).ok_or(Error::NotFound)
+pub(crate) fn conversation(tx: &mut Tx, who: Principal, home: Home, id: ConversationId) -> Result<Conversation> {
+    let found = conversations::get(tx, id)?;
+    let seen = found.filter(|conversation| conversation.home == home && sees(who, conversation.owner, home));
+    seen.ok_or(Error::NotFound)
 }
 
-/// Whether `who` may see what happens in the conversation.
-pub(crate) const fn may_see(_engine: &Engine, who: Principal, _conversation: ConversationId) -> bool {
-    match who {
-        Principal::Owner => true,
-        Principal::Account { .. } | Principal::Agent { .. } => false,
+/// Whether `who` may see what happens in the conversation, here and now.
+pub(crate) async fn may_see(engine: &Engine, who: Principal, conversation: ConversationId) -> bool {
+    let audience = engine.inner.audiences.of(engine, conversation).await;
+    audience.is_some_and(|Audience { owner, home }| home == engine.home && sees(who, owner, home))
+}
+
+fn sees(who: Principal, owner: AccountId, home: Home) -> bool {
+    match (home, who) {
+        (Home::Direct, Principal::Owner | Principal::Account { .. }) => owner == who.account(),
+        (Home::Project | Home::Hub, _) => who.is_admin(),
+        (Home::Direct, Principal::Agent { .. }) => false,
     }
 }
 

@@ -8,12 +8,12 @@ use crate::{Engine, Error, Result, access};
 
 pub(crate) async fn change(engine: &Engine, who: Principal, id: ConversationId, change: Change) -> Result<Conversation> {
     let change = check(engine, who, id, change).await?;
-    let append = Append::to(engine, id, Fence::Open);
+    let (append, home) = (Append::to(engine, id, Fence::Open), engine.home);
     engine
         .inner
         .store
         .write(move |tx| {
-            let before = access::conversation(tx, who, id)?;
+            let before = access::conversation(tx, who, home, id)?;
             let mut after = apply(&before, change);
             if after == before {
                 return Ok(before);

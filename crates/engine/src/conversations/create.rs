@@ -44,6 +44,7 @@ pub(super) async fn prepare(engine: &Engine, who: Principal, new: NewConversatio
     Ok(Conversation {
         id: ConversationId::new(),
         owner: who.account(),
+        home: engine.home,
         title: new.title,
         model,
         mode: new.mode,

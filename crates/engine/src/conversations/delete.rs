@@ -6,14 +6,15 @@ use crate::events::Append;
 use crate::{Engine, Error, Result, access, to_its_end, turns};
 
 pub(crate) async fn delete(engine: &Engine, who: Principal, id: ConversationId) -> Result<()> {
-    super::get(engine, who, id).await?;
-    let engine = engine.clone();
+    let conversation = super::get(engine, who, id).await?;
+    engine.inner.audiences.keep(&conversation);
+    let (engine, home) = (engine.clone(), engine.home);
     to_its_end(async move {
         // Each turn gets its terminal event, so that nobody waits for it for ever.
         turns::cancel_all(&engine, id).await?;
         let append = Append::to(&engine, id, Fence::Open);
         let deleted = engine.inner.store.write(move |tx| {
-            access::conversation(tx, who, id)?;
+            access::conversation(tx, who, home, id)?;
             append.lock(tx)?;
             turns::end_queued(tx, &append, id)?;
             append.event(tx, None, |_| EventKind::ConversationDeleted)?;

@@ -19,16 +19,17 @@ pub struct SearchHit {
 }
 
 pub(crate) async fn search(engine: &Engine, who: Principal, words: String, limit: u32) -> Result<Vec<SearchHit>> {
+    let home = engine.home;
     engine
         .inner
         .store
         .read(move |tx| {
             let mut conversations: HashMap<ConversationId, Conversation> = HashMap::new();
             let mut found = Vec::new();
-            for hit in search::find(tx, who.account(), &words, limit)? {
+            for hit in search::find(tx, who.account(), home, &words, limit)? {
                 let conversation = match conversations.get(&hit.conversation) {
                     Some(known) => known.clone(),
-                    None => access::conversation(tx, who, hit.conversation)?,
+                    None => access::conversation(tx, who, home, hit.conversation)?,
                 };
                 conversations.insert(conversation.id, conversation.clone());
                 let snippet = snippet(&hit.text, &words);

@@ -107,14 +107,19 @@ impl Feed {
             self.grown.mark_unchanged();
             let (found, next) = self.take()?;
             let first = next - found.len() as u64;
-            self.next = next;
             if found.is_empty() {
                 // The sender lives as long as the engine that this reader holds.
                 self.grown.changed().await.ok()?;
                 continue;
             }
-            let may_see = |entry: &Arc<Entry>| access::may_see(&self.engine, self.who, entry.conversation());
-            let seen: Vec<_> = (first + 1..).zip(found).filter(|(_, entry)| may_see(entry)).collect();
+            let mut seen = Vec::with_capacity(found.len());
+            for (place, entry) in (first + 1..).zip(found) {
+                if access::may_see(&self.engine, self.who, entry.conversation()).await {
+                    seen.push((place, entry));
+                }
+            }
+            // Only now, so that nothing is lost if this is dropped while it asks.
+            self.next = next;
             if !seen.is_empty() {
                 return Some(seen);
             }

@@ -104,8 +104,9 @@ async fn look(
     from: From,
     mark: Mark,
 ) -> Result<(Conversation, Option<RunningTurn>)> {
+    let home = engine.home;
     let look = engine.inner.store.read(move |tx| {
-        let conversation = access::conversation(tx, who, id)?;
+        let conversation = access::conversation(tx, who, home, id)?;
         let running = match from {
             From::Now => running_turn(tx, id, mark.cursor.seq)?,
             From::Cursor(cursor) => {
@@ -243,6 +244,8 @@ impl Replay {
             | EventKind::TurnStarted { .. }
             | EventKind::ToolCalled { .. }
             | EventKind::ToolReturned { .. }
+            | EventKind::QuestionAsked { .. }
+            | EventKind::QuestionAnswered { .. }
             | EventKind::StatusNoted { .. } => {}
         }
         self.at = Cursor { epoch, seq, offset };
@@ -292,11 +295,13 @@ fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) ->
                 | EventKind::TurnFinished { .. }
                 | EventKind::ToolCalled { .. }
                 | EventKind::ToolReturned { .. }
+                | EventKind::QuestionAsked { .. }
                 | EventKind::ConversationDeleted => return Ok(None),
                 EventKind::ConversationCreated
                 | EventKind::ConversationRenamed { .. }
                 | EventKind::ConversationChanged
                 | EventKind::MessageAdded { .. }
+                | EventKind::QuestionAnswered { .. }
                 | EventKind::StatusNoted { .. } => {}
             }
         }

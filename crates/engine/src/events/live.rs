@@ -77,6 +77,8 @@ impl Entry {
                 | EventKind::TurnStarted { .. }
                 | EventKind::TurnResumed
                 | EventKind::StatusNoted { .. }
+                | EventKind::QuestionAsked { .. }
+                | EventKind::QuestionAnswered { .. }
                 | EventKind::TurnFinished { .. } => return 0,
             },
         };
@@ -520,6 +522,8 @@ fn closes(event: &Event, open: &OpenPart) -> bool {
         | EventKind::TurnStarted { .. }
         | EventKind::ToolCalled { .. }
         | EventKind::ToolReturned { .. }
+        | EventKind::QuestionAsked { .. }
+        | EventKind::QuestionAnswered { .. }
         | EventKind::StatusNoted { .. } => false,
     }
 }

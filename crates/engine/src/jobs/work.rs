@@ -112,6 +112,7 @@ impl From<Error> for JobError {
             | Error::EmptyMessage
             | Error::InvalidText
             | Error::Conflict
+            | Error::NoQuestion
             | Error::UnknownProvider
             | Error::InvalidModel { .. }
             | Error::BadWorkdir

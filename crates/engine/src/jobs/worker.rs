@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use domain::{Clock, Timestamp};
+use domain::{Clock, Home, Timestamp};
 use futures_util::FutureExt;
 use store::jobs::{self, Claimed};
 use store::{StoreError, Tx};
@@ -120,7 +120,7 @@ pub(crate) async fn drain(engine: &Engine, patience_ms: u64) {
 async fn look(engine: Weak<Inner>, hint: Arc<Notify>, stopping: CancellationToken) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
-        let pause = match begin_due(&Engine { inner }).await {
+        let pause = match begin_due(&Engine { inner, home: Home::Direct }).await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::error!(%error, "the queue of jobs cannot be read; trying again");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use domain::{ConversationId, Cursor, Message, MessageId, Mode, Outcome, PartId, Timestamp, TurnId};
 
-pub(crate) use post::{post, post_and_follow};
+pub(crate) use post::{answer, post, post_and_follow};
 pub(crate) use read::{rows, rows_at, transcript};
 
 /// A message to be posted.
@@ -22,6 +22,16 @@ pub struct Post {
     /// For this turn only.
     pub workdir: Option<PathBuf>,
     pub when_busy: WhenBusy,
+    pub title_rule: TitleRule,
+}
+
+/// An answer to the open choice of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answering {
+    pub conversation: ConversationId,
+    pub reply: crate::Reply,
+    /// As in [`Post`].
+    pub client_id: Option<String>,
     pub title_rule: TitleRule,
 }
 

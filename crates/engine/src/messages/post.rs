@@ -4,25 +4,36 @@
 use std::path::PathBuf;
 
 use domain::{
-    Author, Conversation, Cursor, EventKind, Message, MessageId, Part, PartBody, Place, Principal, Seq, Turn, TurnId, TurnState,
-    Usage,
+    Author, Conversation, Cursor, EventKind, Home, Message, MessageId, Part, PartBody, Place, Principal, Question, Seq, Turn,
+    TurnId, TurnState, Usage,
 };
 use store::events::Fence;
 use store::{Tx, conversations, events, messages, turns};
 
-use super::{Post, Posted, TitleRule, WhenBusy};
+use super::{Answering, Post, Posted, TitleRule, WhenBusy};
 use crate::conversations::TITLES_TO_REPLACE;
 use crate::events::{Append, Attached, Follow, From, follow};
 use crate::nodes::Held;
+use crate::questions::{self, Reply};
 use crate::request_key::fingerprint;
-use crate::turns::{Claimed, runner, take};
+use crate::turns::{Claimed, runner, store_result, take};
 use crate::{Engine, Error, Result, access, to_its_end};
 
 /// Messages that may wait in one conversation. More would hardly be read by the time they are answered.
 const QUEUE: usize = 50;
+/// The same in a conversation about a project, by its contract.
+const PROJECT_QUEUE: usize = 20;
 
 pub(crate) async fn post(engine: &Engine, who: Principal, post: Post) -> Result<Posted> {
-    Ok(post_holding(engine, who, post).await?.0)
+    Ok(post_holding(engine, who, post, None).await?.0)
+}
+
+/// Answers the open choice, in a message of its own.
+pub(crate) async fn answer(engine: &Engine, who: Principal, answering: Answering) -> Result<Posted> {
+    let Answering { conversation, reply, client_id, title_rule } = answering;
+    let text = reply.text();
+    let post = Post { conversation, text, client_id, mode: None, workdir: None, when_busy: WhenBusy::Queue, title_rule };
+    Ok(post_holding(engine, who, post, Some(reply)).await?.0)
 }
 
 /// Posts a message and follows the conversation from the message on.
@@ -33,7 +44,7 @@ pub(crate) async fn post_and_follow(engine: &Engine, who: Principal, post: Post)
         WhenBusy::Steer => Some(follow(engine, who, conversation, From::Now).await?.follow),
         WhenBusy::Queue | WhenBusy::Interrupt | WhenBusy::Reject => None,
     };
-    let (posted, attached) = post_holding(engine, who, post).await?;
+    let (posted, attached) = post_holding(engine, who, post, None).await?;
     let ahead = match ahead {
         Some(follow) => Some(follow),
         None => Follow::behind(engine, attached, posted.before),
@@ -48,7 +59,7 @@ pub(crate) async fn post_and_follow(engine: &Engine, who: Principal, post: Post)
 }
 
 /// Also gives a hold on the live log that is older than the message.
-async fn post_holding(engine: &Engine, who: Principal, post: Post) -> Result<(Posted, Attached)> {
+async fn post_holding(engine: &Engine, who: Principal, post: Post, reply: Option<Reply>) -> Result<(Posted, Attached)> {
     if post.text.trim().is_empty() {
         return Err(Error::EmptyMessage);
     }
@@ -66,8 +77,9 @@ async fn post_holding(engine: &Engine, who: Principal, post: Post) -> Result<(Po
     to_its_end(async move {
         let held = engine.inner.lease.held();
         let may_start = engine.inner.lease.holds(&held) && runner::reserve(&engine, conversation);
+        let sender = Sender { who, home: engine.home, workdir, reply };
         let starting = may_start.then_some(held);
-        let stored = engine.inner.store.write(move |tx| store(tx, &append, who, post, workdir, starting)).await;
+        let stored = engine.inner.store.write(move |tx| store(tx, &append, sender, post, starting)).await;
         let (posted, claimed) = match stored {
             Ok(Stored { posted, interrupted, claimed }) => {
                 if let Some(turn) = interrupted {
@@ -89,6 +101,16 @@ async fn post_holding(engine: &Engine, who: Principal, post: Post) -> Result<(Po
     .await
 }
 
+/// Who sends a message, and what came with it.
+struct Sender {
+    who: Principal,
+    home: Home,
+    /// As tools will open it.
+    workdir: Option<PathBuf>,
+    /// The message is an answer, and was made of this.
+    reply: Option<Reply>,
+}
+
 /// What came of a message.
 struct Stored {
     posted: Posted,
@@ -100,15 +122,9 @@ struct Stored {
 
 /// `starting`: if nothing else is to be answered before it, its turn starts at once, on this node. That saves a commit in
 /// most turns.
-fn store(
-    tx: &mut Tx,
-    append: &Append,
-    who: Principal,
-    post: Post,
-    workdir: Option<PathBuf>,
-    starting: Option<Held>,
-) -> Result<Stored> {
-    let conversation = access::conversation(tx, who, post.conversation)?;
+fn store(tx: &mut Tx, append: &Append, sender: Sender, post: Post, starting: Option<Held>) -> Result<Stored> {
+    let Sender { who, home, workdir, reply } = sender;
+    let conversation = access::conversation(tx, who, home, post.conversation)?;
     append.lock(tx)?;
     let print = fingerprint(&[post.text.as_bytes()]);
     if let Some(client_id) = &post.client_id
@@ -119,12 +135,21 @@ fn store(
         }
         return Ok(Stored { posted: duplicate(tx, message)?, interrupted: None, claimed: None });
     }
+    match (questions::open_choice(tx, home, conversation.id)?, reply) {
+        (Some(question), reply) => {
+            let answer = questions::read_answer(&question, reply, &post.text);
+            let posted = store_answer(tx, append, who, conversation, &post, &Answered { question, answer, print })?;
+            return Ok(Stored { posted, interrupted: None, claimed: None });
+        }
+        (None, Some(_)) => return Err(Error::NoQuestion),
+        (None, None) => {}
+    }
     let open = turns::open(tx, conversation.id)?;
     let running = open.iter().find(|turn| turn.state == TurnState::Running);
     if post.when_busy == WhenBusy::Reject && !open.is_empty() {
         return Err(Error::Busy);
     }
-    if open.iter().filter(|turn| turn.state == TurnState::Queued).count() >= QUEUE {
+    if open.iter().filter(|turn| turn.state == TurnState::Queued).count() >= queue(home) {
         return Err(Error::QueueFull);
     }
     let steered = running.filter(|_| post.when_busy == WhenBusy::Steer);
@@ -140,7 +165,7 @@ fn store(
     };
     let turn = match steered {
         Some(running) => running.clone(),
-        None => queue_turn(tx, append, &conversation, &post, workdir)?,
+        None => queue_turn(tx, append, &conversation, &post, workdir, position(&post))?,
     };
     let answer = Answer { turn: turn.id, queued, steered: steered.is_some() };
     let posted = add_message(tx, append, who, &conversation, &post, &answer, &print)?;
@@ -152,6 +177,35 @@ fn store(
     Ok(Stored { posted, interrupted, claimed })
 }
 
+/// An answer that is to be stored, and what tells it from another under its client id.
+struct Answered {
+    question: Question,
+    answer: domain::Answer,
+    print: String,
+}
+
+/// Answers the question with the message: its turn goes before those that waited meanwhile, and the model reads the message
+/// as the result of the calls that asked.
+fn store_answer(
+    tx: &mut Tx,
+    append: &Append,
+    who: Principal,
+    conversation: Conversation,
+    post: &Post,
+    answered: &Answered,
+) -> Result<Posted> {
+    let Answered { question, answer, print } = answered;
+    let turn = queue_turn(tx, append, &conversation, post, None, turns::Position::First)?;
+    questions::settle(tx, append, question, Some(who), answer.clone())?;
+    let by = Answer { turn: turn.id, queued: 0, steered: false };
+    let posted = add_message(tx, append, who, &conversation, post, &by, print)?;
+    let mut results = None;
+    for (ordinal, result) in (0..).zip(questions::answer_results(question, answer, &post.text)) {
+        store_result(tx, append, &turn, ordinal, result, &mut results)?;
+    }
+    Ok(posted)
+}
+
 /// By which turn a message is answered.
 struct Answer {
     turn: TurnId,
@@ -159,7 +213,14 @@ struct Answer {
     steered: bool,
 }
 
-fn queue_turn(tx: &mut Tx, append: &Append, conversation: &Conversation, post: &Post, workdir: Option<PathBuf>) -> Result<Turn> {
+fn queue_turn(
+    tx: &mut Tx,
+    append: &Append,
+    conversation: &Conversation,
+    post: &Post,
+    workdir: Option<PathBuf>,
+    position: turns::Position,
+) -> Result<Turn> {
     let turn = Turn {
         id: TurnId::new(),
         conversation: conversation.id,
@@ -171,10 +232,6 @@ fn queue_turn(tx: &mut Tx, append: &Append, conversation: &Conversation, post: &
         started_at: None,
         steps: 0,
         usage: Usage::default(),
-    };
-    let position = match post.when_busy {
-        WhenBusy::Interrupt => turns::Position::First,
-        WhenBusy::Queue | WhenBusy::Steer | WhenBusy::Reject => turns::Position::Last,
     };
     turns::insert(tx, &turn, position)?;
     Ok(turn)
@@ -221,9 +278,29 @@ fn add_message(
     Ok(Posted { message, turn: answer.turn, queued: answer.queued, duplicate: false, before })
 }
 
+const fn position(post: &Post) -> turns::Position {
+    match post.when_busy {
+        WhenBusy::Interrupt => turns::Position::First,
+        WhenBusy::Queue | WhenBusy::Steer | WhenBusy::Reject => turns::Position::Last,
+    }
+}
+
+const fn queue(home: Home) -> usize {
+    match home {
+        Home::Direct | Home::Hub => QUEUE,
+        Home::Project => PROJECT_QUEUE,
+    }
+}
+
 /// The first message names a conversation whose title nobody chose. Returns it as it is then.
 fn name(tx: &mut Tx, append: &Append, mut conversation: Conversation, post: &Post) -> Result<Conversation> {
-    if !TITLES_TO_REPLACE.contains(&conversation.title.as_str()) {
+    let unnamed = match conversation.home {
+        Home::Direct => TITLES_TO_REPLACE.contains(&conversation.title.as_str()),
+        Home::Project => conversation.title.is_empty(),
+        // It is named after its contact.
+        Home::Hub => false,
+    };
+    if !unnamed {
         return Ok(conversation);
     }
     let title = title(&post.text, post.title_rule);

@@ -22,12 +22,12 @@ pub(crate) async fn rows(
     limit: Option<u32>,
 ) -> Result<Vec<Row>> {
     let attached = engine.inner.bus.live(id).await?;
-    let mark = attached.live.mark();
+    let (mark, home) = (attached.live.mark(), engine.home);
     engine
         .inner
         .store
         .read(move |tx| {
-            access::conversation(tx, who, id)?;
+            access::conversation(tx, who, home, id)?;
             let page = page(tx, id, before, limit, mark.cursor.seq)?;
             Ok::<_, Error>(text_rows(tx, id, page, mark.open.as_ref())?)
         })
@@ -51,13 +51,13 @@ pub(crate) async fn transcript(
     limit: Option<u32>,
 ) -> Result<Transcript> {
     let attached = engine.inner.bus.live(id).await?;
-    let mark = attached.live.mark();
+    let (mark, home) = (attached.live.mark(), engine.home);
     let cursor = mark.cursor;
     let messages = engine
         .inner
         .store
         .read(move |tx| {
-            access::conversation(tx, who, id)?;
+            access::conversation(tx, who, home, id)?;
             let page = page(tx, id, before, limit, cursor.seq)?;
             Ok::<_, Error>(whole_messages(tx, id, page, cursor, mark.open.as_ref())?)
         })

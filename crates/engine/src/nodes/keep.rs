@@ -20,7 +20,7 @@ pub(crate) fn keep(engine: &Engine, address: String, orders: UnboundedReceiver<O
 }
 
 fn engine(inner: &Weak<Inner>) -> Option<Engine> {
-    Some(Engine { inner: inner.upgrade()? })
+    Some(Engine { inner: inner.upgrade()?, home: domain::Home::Direct })
 }
 
 /// Renews the lease; a node that has lost it goes on under a new name, with nothing claimed.

@@ -3,21 +3,54 @@
 use std::time::{Duration, Instant};
 
 use domain::sockets::tool::{ToolContext, ToolError, ToolReply};
-use domain::{Author, Message, MessageId, Mode, Place, Timestamp, ToolCall, ToolOutcome, ToolResult, Turn};
+use domain::{
+    AgentProfile, Author, ChoiceCall, Message, MessageId, Place, QuestionKind, Timestamp, ToolCall, ToolOutcome, ToolResult, Turn,
+};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::claim::begin_message;
-use super::finish::{End, store_result};
+use super::finish::{End, Ending, store_result};
 use super::fold::storable;
 use super::run::{Run, broken};
-use crate::{Engine, Error, Result};
+use crate::questions::{self, ask_user};
+use crate::{Engine, Error, Result, agents};
 
 /// How long a call may take, whatever its own limit says.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Runs every open call of the turn, and begins the message of the next step.
+/// Runs every open call of the turn, and begins the message of the next step. Calls that ask people come last, and end the
+/// turn.
 pub(super) async fn act(run: &mut Run) -> Result<(), End> {
+    let asked = asked(run);
+    run_calls(run, &asked).await?;
+    if asked.is_empty() { Ok(()) } else { Err(end_asking(run, asked).await) }
+}
+
+/// The open calls that ask people something they can be asked.
+fn asked(run: &Run) -> Vec<ChoiceCall> {
+    if !agents::asks(&run.profile) {
+        return Vec::new();
+    }
+    let calls = run.claimed.open_calls.iter().filter(|(_, call)| call.name == ask_user::NAME);
+    calls.filter_map(|(_, call)| ask_user::read(call).ok()).collect()
+}
+
+/// Ends the turn with a question. The answer will be the result of its calls, so they alone stay without one.
+async fn end_asking(run: &Run, calls: Vec<ChoiceCall>) -> End {
+    let (append, ending) = (run.append(), Ending::of(run));
+    let (conversation, turn) = (run.turn().conversation, run.turn().id);
+    let stored = run.engine.inner.store.write(move |tx| {
+        questions::ask(tx, &append, conversation, turn, QuestionKind::Choice { calls }, None)?;
+        ending.store(tx, &append, &domain::Outcome::Asked)
+    });
+    match stored.await {
+        Ok(()) => End::Done,
+        Err(error) => broken(&error),
+    }
+}
+
+async fn run_calls(run: &mut Run, asked: &[ChoiceCall]) -> Result<(), End> {
     let cancel = run.stops.cancel.child_token();
     let _stop_all = cancel.clone().drop_guard();
     let workdir = run.turn().workdir.clone().unwrap_or_else(|| run.claimed.conversation.workdir.clone());
@@ -26,10 +59,11 @@ pub(super) async fn act(run: &mut Run) -> Result<(), End> {
         .claimed
         .open_calls
         .iter()
+        .filter(|(_, call)| !asked.iter().any(|asked| asked.call_id == call.id))
         .cloned()
         .map(|(ordinal, call)| {
             let started = Instant::now();
-            let answer = answer(run.engine.clone(), run.turn().mode, context.clone(), call.clone());
+            let answer = answer(run.engine.clone(), run.profile.clone(), context.clone(), call.clone());
             async move { (ordinal, result(call, answer.await, started)) }
         })
         .collect();
@@ -66,13 +100,17 @@ enum Answer {
     Refused(String),
 }
 
-async fn answer(engine: Engine, mode: Mode, context: ToolContext, call: ToolCall) -> Answer {
-    let Some(tool) = engine.catalogue().tool(&call.name).cloned() else {
-        return Answer::Refused(format!("Unknown tool: {}", call.name));
-    };
-    if !tool.spec().modes.contains(&mode) {
-        return Answer::Refused(format!("The tool {} is not available in {} mode", call.name, mode.as_str()));
+async fn answer(engine: Engine, profile: AgentProfile, context: ToolContext, call: ToolCall) -> Answer {
+    if agents::asks(&profile)
+        && call.name == ask_user::NAME
+        && let Err(sentence) = ask_user::read(&call)
+    {
+        return Answer::Refused(sentence);
     }
+    let tool = match agents::allowed(&engine, &profile, &call.name) {
+        Ok(tool) => tool,
+        Err(sentence) => return Answer::Refused(sentence),
+    };
     // A task of its own, so that calls run side by side and a panic costs this call only.
     let work = tokio::spawn(async move { tool.run(context, call.input).await });
     let abort = work.abort_handle();

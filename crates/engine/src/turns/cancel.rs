@@ -34,11 +34,12 @@ pub(crate) async fn cancel(
 }
 
 async fn cancel_now(engine: &Engine, who: Principal, id: ConversationId, turn: Option<TurnId>) -> Result<bool> {
+    let home = engine.home;
     let open = engine
         .inner
         .store
         .read(move |tx| {
-            access::conversation(tx, who, id)?;
+            access::conversation(tx, who, home, id)?;
             Ok::<_, Error>(turns::open(tx, id)?)
         })
         .await?;

@@ -7,7 +7,7 @@ use store::{StoreError, Tx, conversations, messages, turns};
 use super::resume;
 use crate::events::{Append, Attached};
 use crate::nodes::Held;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, questions};
 
 /// A turn that is ours to run.
 #[derive(Debug)]
@@ -58,7 +58,8 @@ pub(super) enum Next {
     Nothing,
 }
 
-/// Takes the turn that a dead node has left, or else the first turn of the queue. Of several nodes that try, one gets it.
+/// Takes the turn that a dead node has left, or else the first turn of the queue. Of several nodes that try, one gets it. A
+/// conversation that waits for an answer has none: the answer starts a turn of its own.
 pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
     let (append, attached) = Append::holding(engine, id, Fence::Open);
     let (held, engine_in) = (engine.inner.lease.held(), engine.clone());
@@ -79,6 +80,9 @@ pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
                         Ok(resumed.map_or(Next::Settled, |claimed| Next::Run(Box::new(claimed))))
                     }
                 };
+            }
+            if questions::open_choice(tx, conversation.home, id)?.is_some() {
+                return Ok(Next::Nothing);
             }
             let said = messages::of_turns(tx, &[turn.id])?;
             Ok::<_, Error>(Next::Run(Box::new(take(tx, &append, conversation, turn, said, held)?)))

@@ -171,7 +171,7 @@ pub(super) fn cancel_calls(
 }
 
 /// Stores the result of a call; the first one of a step begins the message that holds them all.
-pub(super) fn store_result(
+pub(crate) fn store_result(
     tx: &mut Tx,
     append: &Append,
     turn: &Turn,

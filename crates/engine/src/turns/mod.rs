@@ -14,6 +14,7 @@ pub(crate) mod runner;
 
 pub(crate) use cancel::{cancel, cancel_all, end_queued};
 pub(crate) use claim::{Claimed, take};
+pub(crate) use finish::store_result;
 pub(crate) use history::Histories;
 pub(crate) use resume::resume_all;
 pub(crate) use runner::{Runners, drain};

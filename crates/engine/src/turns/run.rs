@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::sockets::language_model::StopReason;
-use domain::{Failure, FailureCode, LanguageModel, MessageId, Outcome, Seq, ToolCall, Turn};
+use domain::{AgentProfile, Failure, FailureCode, LanguageModel, MessageId, Outcome, Seq, ToolCall, Turn};
 use store::events::Fence;
 
 use super::act;
@@ -13,7 +13,7 @@ use super::finish::{End, StepEnd, end_step, finish};
 use super::fold::Fold;
 use super::runner::{RETRY, Stops};
 use crate::events::{Append, Attached};
-use crate::{Engine, Error};
+use crate::{Engine, Error, agents};
 
 /// Model requests that one turn may make. A model that asks for more is going in circles.
 pub(super) const MAX_STEPS: u32 = 50;
@@ -24,6 +24,7 @@ pub(super) struct Run {
     pub(super) attached: Attached,
     pub(super) claimed: Claimed,
     pub(super) model: Arc<dyn LanguageModel>,
+    pub(super) profile: AgentProfile,
     pub(super) stops: Stops,
     /// The end of the log when the model was last asked: what a person says later, it has not seen.
     pub(super) asked_at: Seq,
@@ -50,12 +51,13 @@ impl Run {
 /// Runs the turn to its end.
 pub(super) async fn run(engine: &Engine, mut claimed: Claimed, stops: Stops) {
     let Some(attached) = attach(engine, &mut claimed, &stops).await else { return };
-    let (model, missing) = match engine.catalogue().model(&claimed.conversation.model) {
+    let Some(profile) = profile(engine, &claimed, &stops).await else { return };
+    let (model, missing) = match engine.catalogue().model(&profile.model) {
         Ok(model) => (model, None),
         // The settings have changed since the conversation was made.
-        Err(_) => (Arc::clone(&engine.inner.default_model), Some(claimed.conversation.model.to_string())),
+        Err(_) => (Arc::clone(&engine.inner.default_model), Some(profile.model.to_string())),
     };
-    let mut run = Run { engine: engine.clone(), attached, claimed, model, stops, asked_at: Seq::default() };
+    let mut run = Run { engine: engine.clone(), attached, claimed, model, profile, stops, asked_at: Seq::default() };
     let end = match missing {
         Some(name) => failed(FailureCode::ProviderRejected, format!("The model {name} is not available on this server.")),
         None => drive(&mut run).await,
@@ -86,6 +88,21 @@ async fn attach(engine: &Engine, claimed: &mut Claimed, stops: &Stops) -> Option
             () = tokio::time::sleep(RETRY) => {}
             () = stops.shutdown.cancelled() => return None,
             () = stops.lost.cancelled() => return None,
+        }
+    }
+}
+
+/// Who answers; `None` if the conversation is deleted or the program ends.
+async fn profile(engine: &Engine, claimed: &Claimed, stops: &Stops) -> Option<AgentProfile> {
+    loop {
+        match agents::profile(engine, &claimed.conversation, &claimed.turn).await {
+            Ok(profile) => return Some(profile),
+            Err(Error::NotFound) => return None,
+            Err(error) => tracing::error!(turn = %claimed.turn.id, %error, "a turn cannot start yet; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stops.shutdown.cancelled() => return None,
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn chat(conversation: Conversation) -> wire::Chat {
 pub(crate) fn message(chat_id: &str, row: Row) -> wire::Message {
     let error = match &row.outcome {
         Some(Outcome::Failed(failure)) => Some(failure.sentence.clone()),
-        Some(Outcome::Completed | Outcome::Truncated | Outcome::Refused | Outcome::Cancelled) | None => None,
+        Some(Outcome::Completed | Outcome::Truncated | Outcome::Refused | Outcome::Cancelled | Outcome::Asked) | None => None,
     };
     wire::Message {
         id: row.id.hex(),
@@ -159,6 +159,9 @@ fn project(event: &Event) -> Projected<'_> {
         EventKind::ConversationCreated
         | EventKind::ConversationChanged
         | EventKind::TurnResumed
+        // Agents of this API ask nothing in the middle of a turn.
+        | EventKind::QuestionAsked { .. }
+        | EventKind::QuestionAnswered { .. }
         // Its words went out as deltas.
         | EventKind::PartCompleted { .. } => return Projected::Nothing,
         EventKind::ConversationRenamed { title } => Frame::ChatRenamed { title },
@@ -224,7 +227,7 @@ fn tool_result(result: &ToolResult) -> Frame<'_> {
 
 fn turn_finished<'a>(outcome: &'a Outcome, usage: &Usage, cost: Option<f64>, duration_ms: u64) -> Frame<'a> {
     let success = match outcome {
-        Outcome::Completed | Outcome::Truncated => true,
+        Outcome::Completed | Outcome::Truncated | Outcome::Asked => true,
         Outcome::Refused | Outcome::Cancelled => false,
         Outcome::Failed(failure) => {
             return Frame::Error {

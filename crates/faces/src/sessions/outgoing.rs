@@ -61,6 +61,8 @@ pub fn project_fact(fact: &Fact) -> Projection<'_> {
         }
         // The words of a part reach every follower as deltas, also in a replay.
         EventKind::TurnResumed | EventKind::PartCompleted { .. } | EventKind::StatusNoted { .. } => Projection::Nothing,
+        // Agents of this API ask nothing in the middle of a turn.
+        EventKind::QuestionAsked { .. } | EventKind::QuestionAnswered { .. } => Projection::Nothing,
         EventKind::ToolCalled { part } | EventKind::ToolReturned { part } => match tool_event(part) {
             Some(event) => Projection::One(event),
             None => Projection::Nothing,
@@ -79,7 +81,9 @@ pub fn project_fact(fact: &Fact) -> Projection<'_> {
                     let (code, retryable) = (failure.code.as_str(), failure.code.retryable());
                     Projection::Two(Event::MessageError { error: &failure.sentence, code, retryable }, done)
                 }
-                Outcome::Completed | Outcome::Truncated | Outcome::Refused | Outcome::Cancelled => Projection::One(done),
+                Outcome::Completed | Outcome::Truncated | Outcome::Refused | Outcome::Cancelled | Outcome::Asked => {
+                    Projection::One(done)
+                }
             }
         }
     }
@@ -197,7 +201,7 @@ fn message(said: &TranscriptMessage, reasoning: bool) -> Message {
     let message = &said.message;
     let failure = match &said.outcome {
         Some(Outcome::Failed(failure)) => Some(failure),
-        Some(Outcome::Completed | Outcome::Truncated | Outcome::Refused | Outcome::Cancelled) | None => None,
+        Some(Outcome::Completed | Outcome::Truncated | Outcome::Refused | Outcome::Cancelled | Outcome::Asked) | None => None,
     };
     let shown = message.parts.iter().filter_map(|part| Some((part, content(&part.body, reasoning)?)));
     Message {

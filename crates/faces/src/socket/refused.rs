@@ -91,6 +91,7 @@ impl From<engine::Error> for Refused {
             | Error::Forbidden
             | Error::EmptyMessage
             | Error::Conflict
+            | Error::NoQuestion
             | Error::UnknownProvider
             | Error::InvalidModel { .. }
             | Error::BadWorkdir

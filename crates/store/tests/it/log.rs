@@ -101,7 +101,7 @@ fn a_deleted_conversation_leaves_nothing() {
             let left: i64 = read(&store, move |tx| tx.query_one(&sql, &[])?.unwrap().get(0)).await;
             assert_eq!(left, 1, "{table}");
         }
-        let hits = read(&store, |tx| store::search::find(tx, domain::AccountId::OWNER, "heron", 10)).await;
+        let hits = read(&store, |tx| store::search::find(tx, domain::AccountId::OWNER, domain::Home::Direct, "heron", 10)).await;
         assert_eq!(hits.iter().map(|hit| hit.conversation).collect::<Vec<_>>(), [stays]);
     });
 }

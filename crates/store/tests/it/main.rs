@@ -5,6 +5,7 @@
 mod jobs;
 mod log;
 mod paging;
+mod questions;
 mod transactions;
 
 use domain::{
@@ -45,6 +46,7 @@ fn conversation(title: &str, at: i64) -> Conversation {
         title: title.to_owned(),
         model: ModelName::new("demo", "demo"),
         mode: Mode::Build,
+        home: domain::Home::Direct,
         workdir: "/srv".into(),
         created_at: Timestamp(at),
         updated_at: Timestamp(at),

@@ -73,7 +73,7 @@ fn search_finds_what_was_said_in_the_same_transaction() {
         let id = new_conversation(&store, "t").await;
         say(&store, id, "A Möwe is a gull").await;
         for (words, hits) in [("mowe", 1), ("gul", 1), ("gull möwe", 1), ("heron", 0), ("", 0), ("NEAR(", 0)] {
-            let found = read(&store, move |tx| search::find(tx, AccountId::OWNER, words, 10)).await;
+            let found = read(&store, move |tx| search::find(tx, AccountId::OWNER, domain::Home::Direct, words, 10)).await;
             assert_eq!(found.len(), hits, "{words:?}");
         }
     });

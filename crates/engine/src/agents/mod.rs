@@ -1,0 +1,57 @@
+//! Which agent answers in a conversation: its model, its instructions and the tools it is given. What is not offered is
+//! refused as well, whatever a model asks for.
+
+mod direct;
+
+use std::sync::Arc;
+
+use domain::sockets::tool::ToolSpec;
+use domain::{AgentProfile, Conversation, Home, Tool, ToolSet, Turn};
+
+use crate::questions::ask_user;
+use crate::{Engine, Result};
+
+/// The agent of one turn.
+///
+/// # Errors
+/// What it is made of cannot be read.
+pub(crate) async fn profile(engine: &Engine, conversation: &Conversation, turn: &Turn) -> Result<AgentProfile> {
+    Ok(match conversation.home {
+        Home::Direct => direct::profile(engine, conversation, turn),
+        // Nobody has made an agent for it, and what nobody gave it has not.
+        Home::Project | Home::Hub => AgentProfile {
+            model: conversation.model.clone(),
+            mode: turn.mode,
+            instructions: "You are an agent in a conversation. You have no tools here. Be brief and exact.".to_owned(),
+            tools: ToolSet::Only(Vec::new()),
+        },
+    })
+}
+
+/// The tools that a model is offered.
+pub(crate) fn tools(engine: &Engine, profile: &AgentProfile) -> Vec<ToolSpec> {
+    let mut tools = engine.catalogue().tools_in(profile.mode);
+    tools.retain(|tool| profile.tools.has(&tool.name));
+    if asks(profile) {
+        tools.push(ask_user::spec());
+    }
+    tools
+}
+
+/// Whether the agent may ask people: only one that was given `ask_user` by name, because its turns end with the question,
+/// which not every API has words for.
+pub(crate) fn asks(profile: &AgentProfile) -> bool {
+    matches!(&profile.tools, ToolSet::Only(names) if names.iter().any(|name| name == ask_user::NAME))
+}
+
+/// The tool of a call, or why the call is refused.
+pub(crate) fn allowed(engine: &Engine, profile: &AgentProfile, tool: &str) -> Result<Arc<dyn Tool>, String> {
+    let Some(known) = engine.catalogue().tool(tool) else { return Err(format!("Unknown tool: {tool}")) };
+    if !profile.tools.has(tool) {
+        return Err(format!("The tool {tool} is not available here"));
+    }
+    if !known.spec().modes.contains(&profile.mode) {
+        return Err(format!("The tool {tool} is not available in {} mode", profile.mode.as_str()));
+    }
+    Ok(Arc::clone(known))
+}
