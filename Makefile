@@ -22,7 +22,8 @@ test: test-rust test-web test-e2e ## Installs what the tests need and runs every
 
 test-rust: web/dist/index.html
 	scripts/setup-tests
-	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace; fi
+	cargo test --workspace --no-run
+	scripts/with-services $$(cargo nextest --version >/dev/null 2>&1 && echo cargo nextest run || echo cargo test) --workspace
 
 test-web: web/node_modules/.installed
 	cd web && npm test
@@ -34,7 +35,7 @@ test-e2e: web/dist/index.html e2e/node_modules/.installed
 
 test-long: web/dist/index.html ## Runs the tests that take minutes
 	scripts/setup-tests
-	COLLOQUY_LONG=1 cargo test --workspace -- --include-ignored --nocapture --test-threads 1
+	COLLOQUY_LONG=1 scripts/with-services cargo test --workspace -- --include-ignored --nocapture --test-threads 1
 
 check: web/node_modules/.installed ## Looks at format, lints and types
 	cargo fmt --all --check

@@ -58,7 +58,11 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Full => Self::StorageFull,
             StoreError::NulInText => Self::InvalidText,
-            StoreError::Duplicate | StoreError::Io(_) | StoreError::Failed(_) | StoreError::Poisoned => {
+            StoreError::Duplicate
+            | StoreError::Io(_)
+            | StoreError::Unreachable(_)
+            | StoreError::Failed(_)
+            | StoreError::Poisoned => {
                 tracing::error!(%error, "the database failed");
                 Self::Internal("the database failed".to_owned())
             }

@@ -180,12 +180,17 @@ async fn open_store(url: &DatabaseUrl, notes: &mut Vec<String>) -> Result<Store,
             let failed = |error: std::io::Error| store::OpenError::Failed { path: path.clone(), reason: error.to_string() };
             data_dir::ensure_private_file(path).map_err(failed)?;
         }
+        DatabaseUrl::Postgres(_) => {}
     }
     let give_up = Instant::now() + DATABASE_PATIENCE;
     loop {
         match Store::open(url) {
             Err(store::OpenError::InUse(_)) if Instant::now() < give_up => tokio::time::sleep(DATABASE_RETRY).await,
-            opened => return Ok(opened?),
+            opened => {
+                let store = opened?;
+                notes.extend_from_slice(store.warnings());
+                return Ok(store);
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ const COLUMNS: &str = "c.id, c.owner_id, c.title, c.model, c.mode, c.workdir, c.
 /// # Errors
 /// The database's.
 pub fn insert(tx: &mut Tx, conversation: &Conversation) -> Result<(), StoreError> {
-    tx.execute(
+    tx.later(
         "INSERT INTO conversation (id, owner_id, title, model, mode, workdir, created_at, updated_at, home, seq, epoch) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 1)",
         &[
@@ -27,8 +27,7 @@ pub fn insert(tx: &mut Tx, conversation: &Conversation) -> Result<(), StoreError
             conversation.updated_at.0.into(),
             conversation.home.as_str().into(),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// # Errors
@@ -58,10 +57,11 @@ pub fn list(tx: &mut Tx, owner: AccountId, page: &Page) -> Result<Vec<Conversati
     let mut sql = format!("SELECT {COLUMNS} FROM conversation c WHERE c.owner_id = $1 AND c.home = $2");
     let mut values: Vec<Value> = vec![owner.uuid().into(), page.home.as_str().into()];
     if let Some(words) = &page.words {
-        let Some(query) = dialect::search_query(words) else { return Ok(Vec::new()) };
+        let Some(query) = tx.dialect().search_query(words) else { return Ok(Vec::new()) };
         values.push(query.into());
         values.push(format!("%{}%", escape_like(words.trim())).into());
-        sql += &format!(" AND ({} OR c.title LIKE $4 ESCAPE '!')", dialect::CONVERSATION_MATCHES);
+        let dialect = tx.dialect();
+        sql += &format!(" AND ({} OR c.title {} $4 ESCAPE '!')", dialect.conversation_matches(), dialect.like());
     }
     if let Some(before) = page.before {
         let Some(before) = get(tx, before)? else { return Ok(Vec::new()) };
@@ -86,7 +86,7 @@ fn escape_like(text: &str) -> String {
 /// # Errors
 /// The database's.
 pub fn update(tx: &mut Tx, conversation: &Conversation) -> Result<(), StoreError> {
-    tx.execute(
+    tx.later(
         "UPDATE conversation SET title = $2, model = $3, mode = $4, workdir = $5, updated_at = $6 WHERE id = $1",
         &[
             conversation.id.uuid().into(),
@@ -96,8 +96,7 @@ pub fn update(tx: &mut Tx, conversation: &Conversation) -> Result<(), StoreError
             conversation.workdir.to_string_lossy().into_owned().into(),
             conversation.updated_at.0.into(),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Says that the conversation has changed. Time never runs backwards in it.
@@ -106,8 +105,7 @@ pub fn update(tx: &mut Tx, conversation: &Conversation) -> Result<(), StoreError
 /// The database's.
 pub fn touch(tx: &mut Tx, id: ConversationId, at: Timestamp) -> Result<(), StoreError> {
     let sql = "UPDATE conversation SET updated_at = $2 WHERE id = $1 AND updated_at < $2";
-    tx.execute(sql, &[id.uuid().into(), at.0.into()])?;
-    Ok(())
+    tx.later(sql, &[id.uuid().into(), at.0.into()])
 }
 
 /// The end of a conversation's log.
@@ -152,9 +150,9 @@ pub fn raise_epoch(tx: &mut Tx, id: ConversationId) -> Result<Option<i64>, Store
 /// The database's.
 pub fn delete(tx: &mut Tx, id: ConversationId) -> Result<bool, StoreError> {
     let key: [Value; 1] = [id.uuid().into()];
-    tx.execute(dialect::UNINDEX_CONVERSATION, &key)?;
+    dialect::unindex_conversation(tx, id.uuid())?;
     for table in ["delta", "event", "part", "message", "turn", "question"] {
-        tx.execute(&format!("DELETE FROM {table} WHERE conversation_id = $1"), &key)?;
+        tx.later(&format!("DELETE FROM {table} WHERE conversation_id = $1"), &key)?;
     }
     Ok(tx.execute("DELETE FROM conversation WHERE id = $1", &key)? > 0)
 }

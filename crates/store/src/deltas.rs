@@ -31,7 +31,7 @@ pub fn insert(tx: &mut Tx, delta: &StoredDelta) -> Result<(), StoreError> {
         PartKind::Text => "text",
         PartKind::Reasoning => "reasoning",
     };
-    tx.execute(
+    tx.later(
         "INSERT INTO delta (conversation_id, turn_id, message_id, part_id, ordinal, kind, place, at, start, text, epoch) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         &[
@@ -47,8 +47,7 @@ pub fn insert(tx: &mut Tx, delta: &StoredDelta) -> Result<(), StoreError> {
             delta.text.as_str().into(),
             delta.epoch.into(),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Everything stored of the open parts of one turn in the present epoch, in order.
@@ -70,8 +69,7 @@ pub fn of_turn(tx: &mut Tx, turn: TurnId) -> Result<Vec<StoredDelta>, StoreError
 /// # Errors
 /// The database's.
 pub fn forget(tx: &mut Tx, turn: TurnId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM delta WHERE turn_id = $1", &[turn.uuid().into()])?;
-    Ok(())
+    tx.later("DELETE FROM delta WHERE turn_id = $1", &[turn.uuid().into()])
 }
 
 /// Forgets the pieces of parts that are complete, and of turns that no longer run.

@@ -64,7 +64,7 @@ pub fn insert(tx: &mut Tx, event: &Event) -> Result<(), StoreError> {
         messages::insert_part(tx, event.conversation, part, event.seq)?;
     }
     let body = serde_json::to_string(&stored).map_err(|e| StoreError::Failed(e.to_string()))?;
-    tx.execute(
+    tx.later(
         "INSERT INTO event (conversation_id, seq, epoch, at, turn_id, kind, part_id, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         &[
             event.conversation.uuid().into(),
@@ -76,8 +76,7 @@ pub fn insert(tx: &mut Tx, event: &Event) -> Result<(), StoreError> {
             part_of(&event.kind).map(|part| part.id.uuid()).into(),
             body.into(),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// At most `limit` events with `after` < seq <= `until`, in order.

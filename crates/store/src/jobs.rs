@@ -4,7 +4,7 @@
 use domain::{Job, JobId, JobState, Timestamp};
 use uuid::Uuid;
 
-use crate::{Row, StoreError, Tx, dialect};
+use crate::{Row, StoreError, Tx};
 
 const COLUMNS: &str = "j.id, j.kind, j.state, j.run_at, j.created_at, j.attempts, j.error";
 
@@ -127,7 +127,7 @@ pub fn claim(tx: &mut Tx, kind: &str, limit: u32, now: Timestamp, lease_ms: i64)
                  SELECT 1 FROM job e WHERE e.lane = j.lane AND e.state <> 'dead' \
                  AND (e.position < j.position OR (e.position = j.position AND e.id < j.id)))) \
          ORDER BY j.run_at, j.id LIMIT $4 {}",
-        dialect::SKIP_LOCKED
+        tx.dialect().skip_locked()
     );
     let due = tx.query(&sql, &[kind.into(), now.0.into(), clock.0.into(), i64::from(limit).into()])?;
     let mut claimed = Vec::new();

@@ -20,7 +20,7 @@ pub fn insert(tx: &mut Tx, message: &Message, fingerprint: Option<&str>) -> Resu
         Author::Agent => ("agent", None),
         Author::System => ("system", None),
     };
-    tx.execute(
+    tx.later(
         "INSERT INTO message (id, conversation_id, place, author, account_id, turn_id, client_id, fingerprint, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
@@ -34,8 +34,7 @@ pub fn insert(tx: &mut Tx, message: &Message, fingerprint: Option<&str>) -> Resu
             fingerprint.into(),
             message.created_at.0.into(),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Those of these parts that are stored, which means that they are complete.
@@ -76,10 +75,10 @@ pub fn insert_part(tx: &mut Tx, conversation: ConversationId, part: &Part, seq: 
             part.created_at.0.into(),
         ],
     )?;
-    if kind == "text" {
-        tx.execute(dialect::INDEX_PART, &[part.id.uuid().into()])?;
+    match &part.body {
+        PartBody::Text { text } => dialect::index_part(tx, conversation.uuid(), part.id.uuid(), text),
+        PartBody::Reasoning { .. } | PartBody::ToolCall(_) | PartBody::ToolResult(_) | PartBody::Opaque(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// The message that this author sent under this client id, with its fingerprint.

@@ -23,7 +23,7 @@ pub fn get(tx: &mut Tx, account: AccountId, key: &str) -> Result<Option<Remember
 /// # Errors
 /// [`StoreError::Duplicate`]: the key is taken; or the database's.
 pub fn insert(tx: &mut Tx, account: AccountId, key: &str, remembered: &Remembered, at: Timestamp) -> Result<(), StoreError> {
-    tx.execute(
+    tx.later(
         "INSERT INTO request_key (account_id, key, fingerprint, answer, created_at) VALUES ($1, $2, $3, $4, $5)",
         &[
             account.uuid().into(),
@@ -32,8 +32,7 @@ pub fn insert(tx: &mut Tx, account: AccountId, key: &str, remembered: &Remembere
             remembered.answer.as_str().into(),
             at.0.into(),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Forgets what was stored before `before`.
@@ -41,6 +40,5 @@ pub fn insert(tx: &mut Tx, account: AccountId, key: &str, remembered: &Remembere
 /// # Errors
 /// The database's.
 pub fn forget(tx: &mut Tx, before: Timestamp) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM request_key WHERE created_at < $1", &[before.0.into()])?;
-    Ok(())
+    tx.later("DELETE FROM request_key WHERE created_at < $1", &[before.0.into()])
 }

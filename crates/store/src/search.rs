@@ -3,7 +3,7 @@
 use domain::{AccountId, ConversationId, Home, MessageId, Timestamp};
 use uuid::Uuid;
 
-use crate::{StoreError, Tx, dialect};
+use crate::{StoreError, Tx};
 
 /// A text part in which the words occur.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,9 @@ pub struct Hit {
 /// # Errors
 /// The database's.
 pub fn find(tx: &mut Tx, owner: AccountId, home: Home, words: &str, limit: u32) -> Result<Vec<Hit>, StoreError> {
-    let Some(query) = dialect::search_query(words) else { return Ok(Vec::new()) };
-    let rows = tx.query(dialect::SEARCH, &[query.into(), owner.uuid().into(), home.as_str().into(), i64::from(limit).into()])?;
+    let Some(query) = tx.dialect().search_query(words) else { return Ok(Vec::new()) };
+    let sql = tx.dialect().search();
+    let rows = tx.query(sql, &[query.into(), owner.uuid().into(), home.as_str().into(), i64::from(limit).into()])?;
     rows.iter()
         .map(|row| {
             Ok(Hit {

@@ -14,11 +14,10 @@ pub fn insert(
     at: Timestamp,
     expires_at: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.execute(
+    tx.later(
         "INSERT INTO sign_in (cookie_hash, account_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
         &[cookie_hash.into(), account.uuid().into(), at.0.into(), expires_at.0.into()],
-    )?;
-    Ok(())
+    )
 }
 
 /// Whose browser it is; `None` if it is unknown, signed out, or expired at `now`.
@@ -36,8 +35,7 @@ pub fn get(tx: &mut Tx, cookie_hash: &str, now: Timestamp) -> Result<Option<Acco
 /// # Errors
 /// The database's.
 pub fn delete(tx: &mut Tx, cookie_hash: &str) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM sign_in WHERE cookie_hash = $1", &[cookie_hash.into()])?;
-    Ok(())
+    tx.later("DELETE FROM sign_in WHERE cookie_hash = $1", &[cookie_hash.into()])
 }
 
 /// Forgets what had expired at `now`.
@@ -45,6 +43,5 @@ pub fn delete(tx: &mut Tx, cookie_hash: &str) -> Result<(), StoreError> {
 /// # Errors
 /// The database's.
 pub fn sweep(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM sign_in WHERE expires_at <= $1", &[now.0.into()])?;
-    Ok(())
+    tx.later("DELETE FROM sign_in WHERE expires_at <= $1", &[now.0.into()])
 }

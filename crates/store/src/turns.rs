@@ -31,7 +31,7 @@ pub fn insert(tx: &mut Tx, turn: &Turn, position: Position) -> Result<(), StoreE
          VALUES ($1, $2, 'queued', {position}, $3, $4, $5, $6, 0, 0, 0, 0, 0, 0)"
     );
     let workdir = turn.workdir.as_ref().map(|path| path.to_string_lossy().into_owned());
-    tx.execute(
+    tx.later(
         &sql,
         &[
             turn.id.uuid().into(),
@@ -41,8 +41,7 @@ pub fn insert(tx: &mut Tx, turn: &Turn, position: Position) -> Result<(), StoreE
             turn.reply.uuid().into(),
             turn.created_at.0.into(),
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// # Errors
@@ -153,12 +152,11 @@ pub fn count_resume(tx: &mut Tx, id: TurnId) -> Result<i64, StoreError> {
 /// The database's.
 pub fn add_step(tx: &mut Tx, id: TurnId, usage: &Usage) -> Result<(), StoreError> {
     let count = |tokens: u64| Value::Int(i64::try_from(tokens).unwrap_or(i64::MAX));
-    tx.execute(
+    tx.later(
         "UPDATE turn SET steps = steps + 1, input_tokens = input_tokens + $2, output_tokens = output_tokens + $3, \
              cache_read_tokens = cache_read_tokens + $4, cache_write_tokens = cache_write_tokens + $5 WHERE id = $1",
         &[id.uuid().into(), count(usage.input), count(usage.output), count(usage.cache_read), count(usage.cache_write)],
-    )?;
-    Ok(())
+    )
 }
 
 /// Ends the turn.
@@ -168,8 +166,7 @@ pub fn add_step(tx: &mut Tx, id: TurnId, usage: &Usage) -> Result<(), StoreError
 pub fn finish(tx: &mut Tx, id: TurnId, seq: Seq, outcome: &Outcome) -> Result<(), StoreError> {
     let outcome = serde_json::to_string(outcome).map_err(|e| StoreError::Failed(e.to_string()))?;
     let sql = "UPDATE turn SET state = 'finished', finished_seq = $2, outcome = $3 WHERE id = $1";
-    tx.execute(sql, &[id.uuid().into(), seq.0.into(), outcome.into()])?;
-    Ok(())
+    tx.later(sql, &[id.uuid().into(), seq.0.into(), outcome.into()])
 }
 
 /// How each of these turns ended, for those that had ended with event `as_of` (or by now).

@@ -115,6 +115,7 @@ fn note_use(engine: &Engine, token: TokenId, now: Timestamp) {
 }
 
 /// A token that is to be made.
+#[derive(Clone)]
 pub(crate) struct Issue {
     pub holder: Holder,
     pub kind: Kind,

@@ -102,6 +102,7 @@ async fn post_holding(engine: &Engine, who: Principal, post: Post, reply: Option
 }
 
 /// Who sends a message, and what came with it.
+#[derive(Clone)]
 struct Sender {
     who: Principal,
     home: Home,

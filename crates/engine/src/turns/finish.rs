@@ -198,6 +198,7 @@ pub(crate) fn store_result(
 }
 
 /// What the end of a turn needs to know of it.
+#[derive(Clone)]
 pub(super) struct Ending {
     turn: Turn,
     last: MessageId,

@@ -145,7 +145,7 @@ impl World {
 
     pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Tx, &Queue) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&mut Tx, &Queue) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> T {
         let queue = self.engine.queue();
         self.store.write(move |tx| work(tx, &queue)).await.expect("a transaction")

@@ -116,6 +116,7 @@ async fn database(config: &ServerConfig, is_running: bool) -> Finding {
     let path = match config.database() {
         DatabaseUrl::SqliteInMemory => return warn(ABOUT, "is in memory: everything is lost when the server stops"),
         DatabaseUrl::Sqlite(path) => path,
+        DatabaseUrl::Postgres(url) => return postgres(&url.to_string(), config).await,
     };
     let shown = path.display();
     if matches!(path.try_exists(), Ok(false)) {
@@ -134,6 +135,24 @@ async fn database(config: &ServerConfig, is_running: bool) -> Finding {
         Ok(answer) => fail(ABOUT, format!("{shown} is damaged: {answer}")),
         Err(error) => fail(ABOUT, format!("{shown}: {error}")),
     }
+}
+
+async fn postgres(shown: &str, config: &ServerConfig) -> Finding {
+    const ABOUT: &str = "database";
+    let store = match Store::open(&config.database()) {
+        Ok(store) => store,
+        Err(error) => return fail(ABOUT, error.to_string()),
+    };
+    match store.write(round_trip).await {
+        Ok(()) if store.warnings().is_empty() => ok(ABOUT, format!("{shown} can be read and written")),
+        Ok(()) => warn(ABOUT, store.warnings().join("; ")),
+        Err::<(), StoreError>(error) => fail(ABOUT, format!("{shown}: {error}")),
+    }
+}
+
+/// A write that changes nothing.
+fn round_trip(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM request_key WHERE key = $1 AND created_at < 0", &["".into()]).map(drop)
 }
 
 fn quick_check(tx: &mut Tx) -> Result<String, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use store::OpenError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{complain, say};
@@ -32,7 +33,7 @@ pub(super) async fn run(settings: Settings) -> ExitCode {
             Ok(running) => running,
             Err(error) => {
                 complain(&error.to_string());
-                return ExitCode::from(if matches!(error, StartError::Settings(_)) { EXIT_CODE } else { 1 });
+                return ExitCode::from(exit_code(&error));
             }
         },
         () = signals.next() => return ExitCode::SUCCESS,
@@ -44,6 +45,14 @@ pub(super) async fn run(settings: Settings) -> ExitCode {
         () = running.shut_down() => ExitCode::SUCCESS,
         // The runtime would wait for threads that are busy.
         () = signals.next() => std::process::exit(EXIT_INTERRUPTED),
+    }
+}
+
+/// What only a change of the settings, or of the server that they name, can mend has a code of its own.
+const fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Settings(_) | StartError::Database(OpenError::BadUrl(_) | OpenError::Server { .. }) => EXIT_CODE,
+        StartError::Database(_) | StartError::DataDir(_) | StartError::Listen { .. } | StartError::Engine(_) => 1,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use domain::ModelName;
 use models::AnthropicConfig;
 use reqwest::Url;
-use store::{DatabaseUrl, OpenError};
+use store::DatabaseUrl;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Auth, LogFormat, PublicUrl, ServerConfig};
@@ -45,11 +45,7 @@ pub(super) fn public_url(config: &mut ServerConfig, text: &str) -> Read {
 }
 
 pub(super) fn database(config: &mut ServerConfig, text: &str) -> Read {
-    config.database = Some(DatabaseUrl::parse(text).map_err(|error| match error {
-        // The address may hold a password, so it is not repeated.
-        OpenError::BadUrl(_) => "the address is not understood: expected sqlite:PATH or sqlite::memory:".to_owned(),
-        other => other.to_string(),
-    })?);
+    config.database = Some(DatabaseUrl::parse(text).map_err(|error| error.to_string())?);
     Ok(())
 }
 

@@ -87,7 +87,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "database_url",
         value: "URL",
         default: "`colloquy.db` in the data directory",
-        help: "`sqlite:PATH`. With `sqlite::memory:` everything is lost at the end, which the server says at its start. A database that cannot be opened stops the start.",
+        help: "`sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` with `?sslmode=require` (and `&sslrootcert=FILE`) for an encrypted and verified way. With `sqlite::memory:` everything is lost at the end, which the server says at its start. A database that cannot be opened, or a PostgreSQL that runs with `fsync=off`, stops the start.",
         kind: Kind::Plain(readers::database),
     },
     Setting {

@@ -1,7 +1,7 @@
 //! The golden transcripts, played against a real server: `tests/golden/<api>/<story>.jsonl`.
 //!
-//! Each is played twice: with the scripted model, and with the real client for Anthropic's API talking HTTP to a server
-//! that replays the same script and looks closely at what it is asked.
+//! Each is played three times: with the scripted model, on SQLite and on PostgreSQL, and with the real client for Anthropic's
+//! API talking HTTP to a server that replays the same script and looks closely at what it is asked.
 
 mod inbox;
 mod planted;
@@ -42,6 +42,15 @@ macro_rules! stories {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     super::holds($name, super::Voice::Scripted).await;
+                }
+            )*
+        }
+
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::holds($name, super::Voice::OnPostgres).await;
                 }
             )*
         }

@@ -47,6 +47,8 @@ mod harness_ws;
 mod ledger;
 mod nodes_pair;
 mod nodes_town;
+#[path = "../../../store/tests/it/postgres_server.rs"]
+mod postgres_server;
 mod proxy;
 mod serve_commands;
 mod serve_connections;

@@ -1,10 +1,13 @@
 //! The store, on every database it has: each test is a function over an open store, run on all of them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod jobs;
 mod log;
+mod own_server;
 mod paging;
+mod postgres;
+mod postgres_server;
 mod questions;
 mod transactions;
 
@@ -14,21 +17,45 @@ use domain::{
 use domain::{Timestamp, TurnId};
 use store::{DatabaseUrl, Store, StoreError, Tx, conversations};
 
-/// Runs the test on a database in a file, and on one in memory.
+#[derive(Debug, Clone, Copy)]
+enum Where {
+    File,
+    Memory,
+    Postgres,
+}
+
+/// Runs the test on SQLite in a file and in memory, and on PostgreSQL.
 fn on_every_database(test: impl AsyncFn(Store)) {
+    on(&[Where::File, Where::Memory, Where::Postgres], test);
+}
+
+fn on(places: &[Where], test: impl AsyncFn(Store)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let file = DatabaseUrl::Sqlite(directory.path().join("test.db"));
-    for url in [file, DatabaseUrl::SqliteInMemory] {
-        runtime.block_on(test(Store::open(&url).unwrap()));
+    for place in places {
+        println!("on {place:?}");
+        runtime.block_on(async {
+            let url = match place {
+                Where::File => DatabaseUrl::Sqlite(directory.path().join("test.db")),
+                Where::Memory => DatabaseUrl::SqliteInMemory,
+                Where::Postgres => DatabaseUrl::parse(&postgres_server::fresh_database().await).unwrap(),
+            };
+            test(Store::open(&url).unwrap()).await;
+        });
     }
 }
 
-async fn write<T: Send + 'static>(store: &Store, work: impl FnOnce(&mut Tx) -> Result<T, StoreError> + Send + 'static) -> T {
+async fn write<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&mut Tx) -> Result<T, StoreError> + Clone + Send + 'static,
+) -> T {
     store.write(work).await.unwrap()
 }
 
-async fn read<T: Send + 'static>(store: &Store, work: impl FnOnce(&mut Tx) -> Result<T, StoreError> + Send + 'static) -> T {
+async fn read<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&mut Tx) -> Result<T, StoreError> + Clone + Send + 'static,
+) -> T {
     store.read(work).await.unwrap()
 }
 

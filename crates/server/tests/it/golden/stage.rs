@@ -5,12 +5,15 @@ use serde_json::Value;
 use super::story::Story;
 use crate::harness::{Setup, TestServer};
 use crate::harness_upstream::Upstream;
+use crate::postgres_server::fresh_database;
 
 /// How the model is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Voice {
     /// The scripted provider, in this process.
     Scripted,
+    /// The same, and everything is kept on PostgreSQL.
+    OnPostgres,
     /// The real client for Anthropic's API, over HTTP, at a server that replays the script.
     OverHttp,
 }
@@ -42,6 +45,10 @@ impl Stage {
         }
         match voice {
             Voice::Scripted => Self { server: setup.script(&story.model).start().await, upstream: None },
+            Voice::OnPostgres => {
+                let setup = setup.setting("DATABASE_URL", &fresh_database().await);
+                Self { server: setup.script(&story.model).start().await, upstream: None }
+            }
             Voice::OverHttp => {
                 let upstream = Upstream::start(&story.model).await;
                 Self { server: setup.upstream(&upstream).start().await, upstream: Some(upstream) }

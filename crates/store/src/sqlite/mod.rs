@@ -9,8 +9,13 @@ use std::thread;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::tx::{Job, Trouble, Tx, failure};
-use crate::{DatabaseUrl, OpenError, StoreError, migrate};
+use crate::tx::Trouble;
+use crate::work::{Attempt, Job};
+use crate::{OpenError, StoreError, Tx, migrate};
+
+mod statement;
+
+pub(crate) use statement::{execute, failure, query};
 
 /// Transactions in one commit. Enough to share the cost of a sync among all who wait, few enough to keep the wait short.
 const GROUP: usize = 512;
@@ -33,22 +38,20 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
-        let path = match url {
-            DatabaseUrl::Sqlite(path) => path.clone(),
-            DatabaseUrl::SqliteInMemory => PathBuf::from(":memory:"),
-        };
+    /// `None`: in memory.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, OpenError> {
+        let in_memory = path.is_none();
+        let path = path.map_or_else(|| PathBuf::from(":memory:"), Path::to_owned);
         let failed = |reason: String| OpenError::Failed { path: path.clone(), reason };
-        let in_memory = *url == DatabaseUrl::SqliteInMemory;
         let lock = if in_memory { None } else { Some(lock(&path)?) };
 
         let mut connection = Connection::open(&path).map_err(|e| failed(e.to_string()))?;
         prepare_writer(&connection).map_err(|e| failed(e.to_string()))?;
-        let found = migrate::version(&connection).map_err(|e| failed(e.to_string()))?;
+        let found = migrate::sqlite_version(&connection).map_err(|e| failed(e.to_string()))?;
         if found > migrate::KNOWN {
             return Err(OpenError::NewerSchema { found, known: migrate::KNOWN });
         }
-        migrate::run(&mut connection).map_err(|e| failed(e.to_string()))?;
+        migrate::on_sqlite(&mut connection).map_err(|e| failed(e.to_string()))?;
 
         let file = (!in_memory).then(|| path.clone());
         let mut writer = Writer { file, connection: Some(connection) };
@@ -160,9 +163,9 @@ fn write_group(connection: &Connection, group: &mut [Box<dyn Job>], trouble: &mu
     let alone = group.len() == 1;
     let mut keep = false;
     for job in group {
-        let mut tx = Tx::new(connection);
+        let mut tx = Tx::on_sqlite(connection);
         if alone {
-            keep = job.run(&mut tx);
+            keep = job.run(&mut tx, Attempt::Only);
             *trouble = tx.trouble();
             continue;
         }
@@ -186,7 +189,7 @@ fn write_group(connection: &Connection, group: &mut [Box<dyn Job>], trouble: &mu
 
 fn in_savepoint(connection: &Connection, job: &mut dyn Job, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
     connection.prepare_cached("SAVEPOINT job")?.raw_execute()?;
-    if !job.run(tx) {
+    if !job.run(tx, Attempt::Only) {
         connection.prepare_cached("ROLLBACK TO job")?.raw_execute()?;
     }
     connection.prepare_cached("RELEASE job")?.raw_execute()?;
@@ -291,8 +294,8 @@ fn read_one(connection: Option<Connection>, path: &Path, mut job: Box<dyn Job>) 
         job.answer(Err(error));
         return is_sound.then_some(connection);
     }
-    let mut tx = Tx::new(&connection);
-    job.run(&mut tx);
+    let mut tx = Tx::on_sqlite(&connection);
+    job.run(&mut tx, Attempt::Only);
     let is_sound = tx.trouble() != Some(Trouble::Io);
     rollback(&connection);
     job.answer(Ok(()));
