@@ -435,25 +435,26 @@ pub async fn whole_log(api: Api, conversation: &str) -> Option<WholeLog> {
     let mut events = Events::open(api, &target, Some("0")).await.expect("the server answers");
     let mut listener = Listener::new(true, true);
     let mut log = WholeLog::default();
-    let reading = async {
-        loop {
-            let event = events.next().await.expect("the log does not break off");
-            for seen in listener.take(&event) {
-                if let Seen::Fact { fact: Fact::Finished(turn), .. } = &seen {
-                    log.outcomes.push((turn.clone(), name(&event.data["status"])));
-                }
-                log.seen.push(seen);
+    // The last facts of a log may be ones that this wire has no word for; then nothing comes with the last position. But every
+    // log has a beginning, for which a busy machine is given time.
+    let mut patience = PATIENCE;
+    while let Ok(event) = timeout(patience, events.next()).await {
+        let event = event.expect("the log does not break off");
+        patience = QUIET;
+        for seen in listener.take(&event) {
+            if let Seen::Fact { fact: Fact::Finished(turn), .. } = &seen {
+                log.outcomes.push((turn.clone(), name(&event.data["status"])));
             }
-            if event.name == "message.start" {
-                log.answered.push((hex(&event.data["turnId"]), hex(&event.data["userMessageId"])));
-            }
-            if event.id.as_ref() == Some(&end) {
-                break;
-            }
+            log.seen.push(seen);
         }
-    };
-    // The last facts of a log may be ones that this wire has no word for; then nothing comes with the last position.
-    let _ = timeout(QUIET, reading).await;
+        if event.name == "message.start" {
+            log.answered.push((hex(&event.data["turnId"]), hex(&event.data["userMessageId"])));
+        }
+        if event.id.as_ref() == Some(&end) {
+            break;
+        }
+    }
+    assert_eq!(patience, QUIET, "the log says nothing at all");
     Some(log)
 }
 
