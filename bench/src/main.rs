@@ -15,6 +15,7 @@ mod plan;
 mod process;
 mod record;
 mod rig;
+mod rules;
 mod stats;
 mod table;
 mod upstream;
@@ -63,6 +64,7 @@ fn run(arguments: Arguments) -> Result<()> {
             process::end_with_parent();
             Builder::new_multi_thread().enable_all().build()?.block_on(fan::run(upstream))
         }
+        Command::Rules { address } => one_thread()?.block_on(unless_interrupted(rules::run(address))),
         Command::Client(options) => one_thread()?.block_on(unless_interrupted(load::run(&options))),
         Command::All(options) => one_thread()?.block_on(unless_interrupted(measures::run(&options))),
     }

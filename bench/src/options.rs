@@ -23,6 +23,12 @@ pub enum Command {
     All(AllOptions),
     /// Sends one load to a server, for looking at it with a profiler meanwhile
     Client(ClientOptions),
+    /// Asks a running server forty questions over its sample data and says which of its answers are right
+    Rules {
+        /// It must answer without a token (`COLLOQUY_AUTH=off`)
+        #[arg(long, default_value = "127.0.0.1:8000")]
+        address: SocketAddr,
+    },
     /// A model provider that replays answers
     Upstream,
     /// A bare pass-through to a provider

@@ -77,6 +77,11 @@ id!(
     NodeId
 );
 id!(QuestionId);
+id!(RuleId);
+id!(
+    /// One execution of a rule.
+    RunId
+);
 id!(TurnId);
 
 impl AccountId {

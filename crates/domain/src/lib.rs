@@ -15,6 +15,7 @@
 //! | [`Event`] | one fact in a conversation's log, numbered without gaps |
 //! | [`Delta`] | a piece of a part that is still being written; has an offset instead of a number |
 //! | [`Cursor`] | a position in a log: epoch, seq, and the offset in the part being written |
+//! | [`Rule`], [`RuleVersion`], [`RuleRun`] | a question in plain language about a data set; one query for it; one execution |
 //! | [`Job`] | durable background work, enqueued in the transaction that caused it |
 //! | [`Principal`], [`Account`], [`Role`] | who asks for something; a person who may sign in, and what they may do |
 //! | [`LanguageModel`], [`Provider`] | one callable model; the vendor or server that offers several |
@@ -39,6 +40,7 @@ mod message;
 mod mode;
 mod platform;
 mod question;
+mod rule;
 pub mod sockets;
 mod turn;
 
@@ -48,12 +50,15 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use conversation::{Conversation, Home};
 pub use delivery::DeliveryStatus;
 pub use event::{Cursor, CursorError, Delta, Event, EventKind, Seq};
-pub use ids::{AccountId, ConversationId, JobId, MessageId, NodeId, PartId, QuestionId, TurnId};
+pub use ids::{AccountId, ConversationId, JobId, MessageId, NodeId, PartId, QuestionId, RuleId, RunId, TurnId};
 pub use job::{Job, JobState};
 pub use message::{Author, Message, Part, PartBody, PartKind, Place, ToolCall, ToolOutcome, ToolResult};
 pub use mode::Mode;
 pub use platform::Platform;
 pub use question::{Answer, Answered, Choice, ChoiceCall, ChoiceOption, Question, QuestionKind};
+pub use rule::{
+    Chart, MadeFor, Mark, Rule, RulePolicy, RuleRun, RuleVersion, RunState, StoredRows, VersionBody, VersionSource, VersionState,
+};
 pub use sockets::carrier::{Carrier, CarrierError, Heard, Subject};
 pub use sockets::language_model::{LanguageModel, ModelName, Provider};
 pub use sockets::tool::{Effect, Tool};

@@ -36,6 +36,11 @@ impl Catalogue {
         Self { providers, tools, default_model }
     }
 
+    /// A tool that the engine itself brings.
+    pub(crate) fn add_tool(&mut self, tool: Arc<dyn Tool>) {
+        self.tools.push(tool);
+    }
+
     #[must_use]
     pub const fn default_model(&self) -> &ModelName {
         &self.default_model

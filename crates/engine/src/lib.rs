@@ -17,6 +17,7 @@ mod nodes;
 mod questions;
 mod refused;
 mod request_key;
+mod rules;
 mod seal;
 mod turns;
 
@@ -41,7 +42,12 @@ pub use nodes::{Nodes, Sharing};
 pub use questions::Reply;
 pub use refused::{Refused, RefusedKind};
 pub use request_key::RequestKey;
+pub use rules::{
+    Answer, DataSetView, Ended, FileError, FileRule, Made, NewVersion, Query, QueryRows, Refreshed, Registered, RuleErrorCode,
+    RuleNews, RuleStatus, RuleView, RulesData, RulesFile, RulesSetup, RunRule, Stage, Started, VersionRefusal,
+};
 pub use seal::SEAL_KEY_BYTES;
+pub use store::dataset::{BadAddress, Cell, CellType, DataSet, Limits, PostgresSet, ResultColumn, SqliteSet};
 
 /// What the engine needs from the floors above and below it.
 #[derive(Debug)]
@@ -62,6 +68,7 @@ pub struct Settings {
     /// SHA-256 of the owner's token, in lower-case hex.
     pub owner_token_hash: String,
     pub hub: HubSettings,
+    pub rules: RulesSetup,
 }
 
 /// What the hub must know of the server around it.
@@ -121,6 +128,7 @@ struct Inner {
     workers: jobs::Workers,
     rights: access::Rights,
     seal: seal::Seal,
+    rules: rules::Rules,
 }
 
 impl Engine {
@@ -144,7 +152,9 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_among(parts: Parts, kinds: jobs::Kinds, nodes: Nodes) -> Result<Self> {
+    pub async fn start_among(mut parts: Parts, kinds: jobs::Kinds, nodes: Nodes) -> Result<Self> {
+        let ask_data = Arc::new(rules::AskData::default());
+        parts.catalogue.add_tool(Arc::clone(&ask_data) as Arc<dyn domain::Tool>);
         let (bus, orders) = events::Bus::new(parts.store.clone(), Arc::clone(&parts.clock), &nodes.sharing);
         let engine = Self {
             home: Home::Direct,
@@ -162,6 +172,7 @@ impl Engine {
                 workers: jobs::Workers::new(kinds),
                 rights: access::Rights::default(),
                 seal: seal::Seal::new(&parts.settings.hub.seal_key)?,
+                rules: rules::Rules::new(parts.settings.rules.clone()),
                 settings: parts.settings,
             }),
         };
@@ -170,6 +181,9 @@ impl Engine {
             nodes::keep(&engine, nodes.address, orders);
         }
         turns::resume_all(&engine).await?;
+        ask_data.give(&engine);
+        rules::resume_all(&engine).await?;
+        rules::spawn_schedule(&engine);
         jobs::start(&engine).await;
         Ok(engine)
     }
@@ -414,6 +428,28 @@ impl Engine {
     /// [`Error::BadCursor`].
     pub fn parse_cursor(text: &str) -> Result<Cursor> {
         text.parse().map_err(|_| Error::BadCursor)
+    }
+}
+
+/// An engine that others keep alive.
+#[derive(Clone)]
+pub(crate) struct WeakEngine(std::sync::Weak<Inner>);
+
+impl WeakEngine {
+    pub(crate) fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(|inner| Engine { inner, home: Home::Direct })
+    }
+}
+
+impl std::fmt::Debug for WeakEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakEngine")
+    }
+}
+
+impl Engine {
+    pub(crate) fn downgrade(&self) -> WeakEngine {
+        WeakEngine(Arc::downgrade(&self.inner))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod chats;
 pub mod hub;
 pub mod kit;
 pub mod own;
+pub mod rules;
 pub mod sessions;
 pub mod socket;
 
@@ -46,6 +47,7 @@ pub fn router(app: App) -> Router {
         .merge(sessions::routes())
         .merge(chats::routes())
         .merge(hub::routes())
+        .merge(rules::routes())
         .merge(socket::routes())
         .method_not_allowed_fallback(kit::error::method_not_allowed)
         .fallback(elsewhere)

@@ -91,13 +91,13 @@ impl Script {
         Ok(Self { steps: steps.iter().enumerate().map(read).collect::<Result<_, _>>()? })
     }
 
-    /// Takes the steps of one request off; `None` if no step is left.
-    fn next_request(&mut self) -> Option<Vec<Step>> {
+    /// Takes the steps of one request off; `None` if no step is left. A request that forces a tool uses one call at most.
+    fn next_request(&mut self, forces_a_tool: bool) -> Option<Vec<Step>> {
         let first = self.steps.pop_front()?;
         let mut place = first.place();
         let mut request = vec![first];
         while let Some(next) = self.steps.front().map(Step::place)
-            && (next > place || next == place && next == Place::Tool)
+            && (next > place || next == place && next == Place::Tool && !forces_a_tool)
             && place != Place::Error
             && next != Place::Error
         {
@@ -263,8 +263,9 @@ impl LanguageModel for ScriptedModel {
     }
 
     async fn ask(&self, request: ModelRequest) -> Result<ModelStream, ModelError> {
+        let forces_a_tool = request.forced_tool.is_some();
         lock(&self.state.requests).push(request);
-        let steps = lock(&self.state.script).next_request();
+        let steps = lock(&self.state.script).next_request(forces_a_tool);
         let beats = match steps.as_deref() {
             None => return Err(errors::hopeless(ModelErrorKind::Rejected, format!("{DISPLAY_NAME} has no step left."))),
             Some([Step::Error(refusal)]) if refusal.after.is_empty() => return Err(refusal.error()),

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::{ModelName, Provider};
-use models::AnthropicConfig;
+use engine::DataSet;
+use models::{AnthropicConfig, OpenAiConfig};
 use store::DatabaseUrl;
 
 /// Where the web app and the APIs are when nothing else is said.
@@ -29,10 +30,14 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// `None`: a file in the data directory.
     pub database: Option<DatabaseUrl>,
-    /// The vendor's own server, if there is a key for it or a table about it, and compatible ones, in this order.
-    pub model_servers: Vec<AnthropicConfig>,
+    /// The vendors' own servers, if there is a key for them or a table about them, and compatible ones, in this order.
+    pub model_servers: Vec<ModelServer>,
     /// `None`: of the first provider with a key, else the demo.
     pub model: Option<ModelName>,
+    /// The rules and what their data means.
+    pub rules_file: Option<PathBuf>,
+    /// What rules read; `None`: the sample data set in the data directory.
+    pub rules_data: Option<DataSet>,
     /// Where tools work unless a conversation says otherwise.
     pub workdir: PathBuf,
     /// Frames per second for one socket; 0 means no limit.
@@ -41,6 +46,13 @@ pub struct ServerConfig {
     pub log_format: LogFormat,
     /// Providers that no setting names: tests and embedders bring their own. They come before all others.
     pub extra_providers: Vec<Arc<dyn Provider>>,
+}
+
+/// A server that offers models, by the API it speaks.
+#[derive(Debug, Clone)]
+pub enum ModelServer {
+    Anthropic(AnthropicConfig),
+    OpenAi(OpenAiConfig),
 }
 
 /// Who may come in without proof.
@@ -80,6 +92,8 @@ impl ServerConfig {
             database: None,
             model_servers: Vec::new(),
             model: None,
+            rules_file: None,
+            rules_data: None,
             workdir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             socket_rate: DEFAULT_SOCKET_RATE,
             log: DEFAULT_LOG.to_owned(),

@@ -21,6 +21,6 @@ pub mod settings;
 mod web;
 mod wiring;
 
-pub use config::{Auth, DEFAULT_PORT, LogFormat, PublicUrl, ServerConfig};
+pub use config::{Auth, DEFAULT_PORT, LogFormat, ModelServer, PublicUrl, ServerConfig};
 pub use serve::{HEADER_TIMEOUT, MAX_CONNECTIONS};
 pub use wiring::{DRAIN_DEADLINE, Running, StartError, start};

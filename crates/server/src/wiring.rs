@@ -8,14 +8,14 @@ use axum::Router;
 use axum::extract::{Request, State};
 use domain::egress::{AllowList, EgressRules};
 use domain::{Clock, ModelName, Provider, SystemClock};
-use engine::{Catalogue, Engine, Parts};
+use engine::{Catalogue, Engine, Parts, RulesData, RulesFile, RulesSetup};
 use faces::{App, AuthMode, Boundary};
-use models::{Anthropic, Demo};
+use models::{Anthropic, Demo, OpenAiChat};
 use store::{DatabaseUrl, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Auth, ServerConfig};
+use crate::config::{Auth, ModelServer, ServerConfig};
 use crate::data_dir::{self, DataDir, DataDirError};
 use crate::serve::{self, Server};
 use crate::web::WebApp;
@@ -85,6 +85,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
         data_dir: Some(config.data_dir.clone()),
         owner_token_hash: data_dir::token_hash(&owner_token),
         hub: hub_settings(&config, &data_dir, &addresses)?,
+        rules: rules_setup(&config)?,
     };
     let catalogue = Catalogue::new(providers, tools::read_tools(), default_model);
     let engine = Engine::start(Parts { store, clock, catalogue, settings }).await?;
@@ -199,11 +200,33 @@ async fn open_store(url: &DatabaseUrl, notes: &mut Vec<String>) -> Result<Store,
 pub(crate) fn providers(config: &ServerConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Arc<dyn Provider>>, StartError> {
     let mut providers = config.extra_providers.clone();
     for server in &config.model_servers {
-        let wrong = |error| StartError::Settings(format!("models.{}: {error}", server.name));
-        providers.push(Arc::new(Anthropic::new(server.clone(), Arc::clone(clock)).map_err(wrong)?));
+        providers.push(provider(server, clock)?);
     }
     providers.push(Arc::new(Demo::default()));
     Ok(providers)
+}
+
+fn provider(server: &ModelServer, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Provider>, StartError> {
+    let wrong = |name: &str, error: String| StartError::Settings(format!("models.{name}: {error}"));
+    Ok(match server {
+        ModelServer::Anthropic(config) => {
+            Arc::new(Anthropic::new(config.clone(), Arc::clone(clock)).map_err(|error| wrong(&config.name, error.to_string()))?)
+        }
+        ModelServer::OpenAi(config) => {
+            Arc::new(OpenAiChat::new(config.clone(), Arc::clone(clock)).map_err(|error| wrong(&config.name, error.to_string()))?)
+        }
+    })
+}
+
+/// A rules file that is broken stops the start.
+fn rules_setup(config: &ServerConfig) -> Result<RulesSetup, StartError> {
+    let sample = RulesSetup::sample(&config.data_dir);
+    if let Some(path) = &config.rules_file {
+        let wrong = |error| StartError::Settings(format!("COLLOQUY_RULES_FILE: {}: {error}", path.display()));
+        RulesFile::load(path).map_err(wrong)?;
+    }
+    let data = config.rules_data.clone().map_or(sample.data, RulesData::Own);
+    Ok(RulesSetup { data, file: config.rules_file.clone(), ..sample })
 }
 
 fn default_model(
@@ -223,8 +246,10 @@ fn default_model(
         return Err(StartError::Settings(line));
     }
     if model.provider == DEMO {
-        notes
-            .push("model: the demo answers, which is no real model; ANTHROPIC_API_KEY or docs/settings.md brings one".to_owned());
+        notes.push(
+            "model: the demo answers, which is no real model; ANTHROPIC_API_KEY, OPENAI_API_KEY or docs/settings.md brings one"
+                .to_owned(),
+        );
     }
     Ok(model)
 }

@@ -5,6 +5,7 @@
 //! To add a noun: a migration, a file with its queries over `&mut Tx`, and a `pub mod` line here.
 
 pub mod conversations;
+pub mod dataset;
 pub mod deltas;
 mod dialect;
 pub mod events;
@@ -16,6 +17,8 @@ pub mod nodes;
 mod postgres;
 pub mod questions;
 pub mod request_keys;
+pub mod results;
+pub mod rules;
 pub mod search;
 pub mod sign_ins;
 mod sqlite;

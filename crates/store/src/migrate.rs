@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_accounts.sql"),
     include_str!("migrations/0004_nodes.sql"),
     include_str!("migrations/0005_homes_and_questions.sql"),
+    include_str!("migrations/0006_rules.sql"),
 ];
 
 /// The newest schema that this version knows.

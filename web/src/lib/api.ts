@@ -66,7 +66,12 @@ async function errorOf(response: Response): Promise<ApiError> {
   return new ApiError(response.status, code, message, after > 0 ? after * 1000 : null);
 }
 
-const json = async <T>(path: string, options?: Options): Promise<T> => (await request(path, options)).json() as Promise<T>;
+export const json = async <T>(path: string, options?: Options): Promise<T> =>
+  (await request(path, options)).json() as Promise<T>;
+/** A request whose answer says nothing more. */
+export const send = async (path: string, options?: Options): Promise<void> => {
+  await request(path, options);
+};
 
 const query = (fields: Record<string, string | number | undefined>): string => {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== '');

@@ -1,13 +1,15 @@
-// Where we are: "/" is a new conversation, "/c/<uuid>" a conversation.
+// Where we are: "/" is a new conversation, "/c/<uuid>" a conversation, "/data" a new rule, "/data/<slug>" a rule.
 
 import { base } from '../lib/base';
 import { isUuid } from '../lib/ids';
 
-export type Route = { name: 'new' } | { name: 'chat'; id: string } | { name: 'unknown' };
+export type Route = { name: 'new' } | { name: 'chat'; id: string } | { name: 'data'; rule: string | null } | { name: 'unknown' };
 
 function parse(): Route {
   const path = location.pathname.startsWith(base) ? location.pathname.slice(base.length) : '';
   if (path === '') return { name: 'new' };
+  const data = /^data(?:\/([a-z0-9_]{1,63}))?\/?$/.exec(path);
+  if (data) return { name: 'data', rule: data[1] ?? null };
   const id = /^c\/([^/]+)\/?$/.exec(path)?.[1]?.toLowerCase();
   return id && isUuid(id) ? { name: 'chat', id } : { name: 'unknown' };
 }
@@ -45,6 +47,8 @@ export const router = {
 
 export const chatPath = (id: string): string => `c/${id}`;
 export const chatHref = (id: string): string => base + chatPath(id);
+
+export const dataPath = (rule: string | null): string => (rule ? `data/${rule}` : 'data');
 
 /** True for a click that should stay in this page. */
 export const isPlainClick = (event: MouseEvent): boolean =>

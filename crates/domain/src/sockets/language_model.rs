@@ -65,6 +65,9 @@ pub struct ModelRequest {
     /// Roles alternate, beginning with [`Role::User`]; every tool call is answered in the message after it.
     pub messages: Vec<PromptMessage>,
     pub tools: Vec<ToolSpec>,
+    /// The tool of `tools` that the answer must call, for an answer of a fixed shape. A provider that cannot force a call
+    /// merely offers the tool, so whoever forces one must also read an answer in words, and check the input either way.
+    pub forced_tool: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

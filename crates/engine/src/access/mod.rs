@@ -2,6 +2,7 @@
 
 pub(crate) mod hub;
 mod rights;
+mod rules;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use crate::audiences::Audience;
 use crate::{Engine, Error, Result};
 
 pub(crate) use rights::Rights;
+pub(crate) use rules::{changes_rule, decides_rules, runs_rules};
 
 /// The conversation, if it is one of this home's and `who` may see it. What may not be seen does not exist.
 ///

@@ -124,7 +124,7 @@ fn truncated() -> ModelError {
 }
 
 /// Doubles with each attempt, and varies by a quarter so that many do not come back at once.
-fn backoff_ms(attempt: u32) -> u64 {
+pub(crate) fn backoff_ms(attempt: u32) -> u64 {
     let wait = (FIRST_WAIT_MS << attempt.min(10)).min(LONGEST_WAIT_MS);
     let mut byte = [0];
     // Without randomness the wait is merely not varied.

@@ -12,6 +12,7 @@ mod resume;
 mod run;
 pub(crate) mod runner;
 
+pub(crate) use ask::backoff_ms;
 pub(crate) use cancel::{cancel, cancel_all, end_queued};
 pub(crate) use claim::{Claimed, take};
 pub(crate) use finish::store_result;

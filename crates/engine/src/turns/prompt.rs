@@ -35,7 +35,7 @@ pub(super) async fn build(run: &mut Run) -> Result<ModelRequest> {
     };
     run.asked_at = asked_at;
     let tools = agents::tools(&run.engine, &run.profile);
-    Ok(ModelRequest { system: run.profile.instructions.clone(), messages: history, tools })
+    Ok(ModelRequest { system: run.profile.instructions.clone(), messages: history, tools, forced_tool: None })
 }
 
 /// The end of the log, and what is said up to there.

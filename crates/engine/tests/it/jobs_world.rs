@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{AccountId, Clock, Job, JobState, ModelName, Principal, Timestamp};
 use engine::jobs::{Attempt, BackOff, Completed, JobError, Kinds, Policy, Queue, Work};
-use engine::{Catalogue, Engine, Error, HubSettings, Parts, Settings};
+use engine::{Catalogue, Engine, Error, HubSettings, Parts, RulesSetup, Settings};
 use models::{Demo, DemoPace};
 use serde::{Deserialize, Serialize};
 use store::request_keys::{self, Remembered};
@@ -203,7 +203,13 @@ async fn engine(store: Store, clock: Hand, directory: &Path) -> Engine {
     let demo = ModelName::new("demo", "demo");
     let catalogue = Catalogue::new(vec![Arc::new(Demo::new(DemoPace::AT_ONCE))], Vec::new(), demo);
     let hub = HubSettings::new([0; 32]);
-    let settings = Settings { workdir: directory.to_owned(), data_dir: None, owner_token_hash: String::new(), hub };
+    let settings = Settings {
+        workdir: directory.to_owned(),
+        data_dir: None,
+        owner_token_hash: String::new(),
+        hub,
+        rules: RulesSetup::sample(directory),
+    };
     let parts = Parts { store, clock: Arc::new(clock), catalogue, settings };
     let started: Result<_, Error> = Engine::start_with(parts, Kinds::default().with::<Act>()).await;
     started.expect("the engine starts")

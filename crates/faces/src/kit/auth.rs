@@ -212,7 +212,7 @@ fn needs_proof(path: &str) -> bool {
     match without_slash {
         // The hub asks in its own way, and `/ws/stats` is the hub's.
         "/ws" | "/ws/stats" | "/api/sign-in" => false,
-        _ => ["/api", "/ws"]
+        _ => ["/api", "/ws", "/query", "/rules", "/patterns"]
             .iter()
             .any(|prefix| without_slash.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))),
     }

@@ -30,6 +30,8 @@ pub enum Form {
 const HUB: [&str; 9] =
     ["/auth", "/channels", "/chats", "/contacts", "/webhooks", "/ws/stats", "/globals", "/menu", "/api/inbound"];
 const CHATS: [&str; 2] = ["/api/chats", "/ws"];
+/// The rules API has the form of the chats API.
+const RULES: [&str; 3] = ["/query", "/rules", "/patterns"];
 const SESSIONS: [&str; 5] = ["/api/sessions", "/api/providers", "/api/approvals", "/api/events", "/api/tools"];
 
 impl Form {
@@ -38,7 +40,7 @@ impl Form {
     pub fn of_path(path: &str) -> Self {
         if is_hub(path) {
             Self::Hub
-        } else if CHATS.iter().any(|prefix| is_below(path, prefix)) {
+        } else if CHATS.iter().chain(&RULES).any(|prefix| is_below(path, prefix)) {
             Self::Chats
         } else if SESSIONS.iter().any(|prefix| is_below(path, prefix)) {
             Self::Sessions
@@ -51,7 +53,7 @@ impl Form {
 /// Whether the path belongs to an API, so that the web app never answers it.
 #[must_use]
 pub fn is_api(path: &str) -> bool {
-    ["/api", "/ws", "/health"].iter().any(|prefix| is_below(path, prefix)) || is_hub(path)
+    ["/api", "/ws", "/health"].iter().chain(&RULES).any(|prefix| is_below(path, prefix)) || is_hub(path)
 }
 
 fn is_hub(path: &str) -> bool {

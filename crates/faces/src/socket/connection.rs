@@ -14,9 +14,11 @@ use super::rate::{Rate, Verdict};
 use super::streams::{MAX_CHATS, News, Streams, broken};
 use super::{Echo, Refused};
 use crate::App;
-use crate::chats::incoming::{Done, Request, Wish};
+use crate::chats::incoming::{Done, Request, Wish as ChatsWish};
 use crate::kit::auth::{How, Proof, RECHECK, still_valid};
 use crate::kit::ws::{Close, Incoming, Line};
+use crate::rules::incoming::Wish;
+use crate::rules::lane::Lane;
 
 const GREETING: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"connected","message":"Connected to chat server"}"#);
 
@@ -31,6 +33,7 @@ pub(super) fn serve(socket: WebSocket, app: App, proof: Proof) -> impl Future<Ou
         line: Line::new(socket),
         inbox: Inbox::default(),
         streams: Streams::default(),
+        rules: None,
         step: Step::Free,
         rate: Rate::new(app.socket_rate, Instant::now()),
         app,
@@ -46,6 +49,8 @@ struct Connection {
     line: Line,
     inbox: Inbox,
     streams: Streams,
+    /// From the first frame about rules on.
+    rules: Option<Box<Lane>>,
     /// The frame that is being handled.
     step: Step,
     rate: Rate,
@@ -90,6 +95,7 @@ impl Connection {
                 },
                 result = self.step.work() => self.finish(result),
                 news = self.streams.next(held), if has_room => self.forward(news),
+                frames = next_of(&mut self.rules), if has_room => frames.into_iter().for_each(|frame| self.line.send(frame)),
                 incoming = self.line.next() => match incoming {
                     Incoming::Text(text) => match self.rate.take(Instant::now()) {
                         Verdict::Taken => self.take(inbox::read(&text, self.app.engine.clock()), text.len()),
@@ -149,7 +155,10 @@ impl Connection {
             self.forget_frames();
         }
         self.finish_frames().await;
-        let Self { line, streams, .. } = *self;
+        let Self { line, streams, rules, .. } = *self;
+        if let Some(rules) = rules {
+            rules.finish();
+        }
         // Closing may take a while; nothing is followed in the meantime.
         drop(streams);
         if let Some(close) = close {
@@ -174,6 +183,7 @@ impl Connection {
                     None => return,
                 },
                 Step::CatchingUp(Item::Chats(request)) if request.changes_the_chat() => self.begin_chats(request),
+                Step::CatchingUp(Item::Rules(wish)) => self.begin_rules(wish),
                 Step::CatchingUp(Item::Chats(_) | Item::Refused { .. }) => {}
                 working @ Step::Working { .. } => {
                     self.step = working;
@@ -188,6 +198,24 @@ impl Connection {
         match item {
             Item::Refused { chat: _, answer } => self.line.send(answer),
             Item::Chats(request) => self.begin_chats(request),
+            Item::Rules(wish) => self.begin_rules(wish),
+        }
+    }
+
+    /// Rules have a lane of their own, so that nothing else waits for them.
+    fn begin_rules(&mut self, wish: Wish) {
+        let who = self.proof.principal;
+        let lane = match self.rules.take() {
+            Some(lane) => Ok(lane),
+            None => Lane::new(&self.app.engine, who).map(Box::new),
+        };
+        match lane {
+            Ok(mut lane) => {
+                let answer = lane.take(who, wish);
+                answer.into_iter().for_each(|frame| self.line.send(frame));
+                self.rules = Some(lane);
+            }
+            Err(error) => self.line.send(Refused::from(error).frame(&Echo::default())),
         }
     }
 
@@ -200,8 +228,8 @@ impl Connection {
         }
         match &request.wish {
             // The old stream ends before the new one begins, so that nothing comes twice.
-            Wish::Subscribe(_) | Wish::Unsubscribe => self.streams.remove(chat),
-            Wish::Chat(_) | Wish::Cancel { .. } => {}
+            ChatsWish::Subscribe(_) | ChatsWish::Unsubscribe => self.streams.remove(chat),
+            ChatsWish::Chat(_) | ChatsWish::Cancel { .. } => {}
         }
         let work = Box::pin(request.done(self.app.engine.clone(), self.proof.principal, is_followed));
         self.step = Step::Working { chat, echo, work };
@@ -245,6 +273,7 @@ impl Item {
     const fn chat(&self) -> Option<ConversationId> {
         match self {
             Self::Chats(request) => Some(request.chat),
+            Self::Rules(_) => None,
             Self::Refused { chat, answer: _ } => *chat,
         }
     }
@@ -261,6 +290,14 @@ async fn recheck(engine: Engine, proof: Proof) -> Option<Principal> {
         if now != Some(proof.principal) {
             return now;
         }
+    }
+}
+
+/// What the rules have to say next; for ever nothing, if there are none.
+async fn next_of(rules: &mut Option<Box<Lane>>) -> Vec<Utf8Bytes> {
+    match rules {
+        Some(lane) => lane.next().await,
+        None => std::future::pending().await,
     }
 }
 

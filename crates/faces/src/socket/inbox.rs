@@ -11,6 +11,7 @@ use super::{Echo, Owner, Refused, owner_of};
 use crate::chats::incoming as chats;
 use crate::kit::json::{Fault, Object, parse_object};
 use crate::kit::time;
+use crate::rules::incoming as rules;
 
 /// Frames that are read ahead of the one being handled. Behind these the peer has to wait.
 const MAX_FRAMES: usize = 64;
@@ -22,6 +23,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum Item {
     Chats(chats::Request),
+    Rules(rules::Wish),
     /// It makes no sense. The answer waits like any other, so that it overtakes none.
     Refused {
         chat: Option<ConversationId>,
@@ -77,6 +79,10 @@ pub(super) fn read(text: &str, clock: &dyn Clock) -> Read {
         None => refuse(&object, &Refused::unknown_type(&object)),
         Some(Owner::Ping) => Read::AtOnce(pong(&object, clock)),
         Some(Owner::Pong) => Read::Nothing,
+        Some(Owner::Rules(wish)) => match wish(&object) {
+            Ok(wish) => Read::InTurn(Item::Rules(wish)),
+            Err(error) => refuse(&object, &error),
+        },
         Some(Owner::Chats(wish)) => match chats::Request::read(&object, wish) {
             Ok(request) => Read::InTurn(Item::Chats(request)),
             Err(error) => refuse(&object, &error),

@@ -22,6 +22,7 @@ use crate::kit::error::ChatsError;
 use crate::kit::json::Object;
 use crate::kit::ws::{self, Close, Line};
 use crate::kit::{Routes as _, query::Query};
+use crate::rules::incoming as rules;
 
 pub(crate) use refused::{Echo, Refused};
 
@@ -32,6 +33,7 @@ pub(crate) enum Owner {
     /// Taken silently: the hub's clients send it.
     Pong,
     Chats(fn(&Object) -> Result<chats::Wish, Refused>),
+    Rules(fn(&Object) -> Result<rules::Wish, Refused>),
 }
 
 /// A new API adds its types here. No type may ever belong to two of them.
@@ -43,6 +45,9 @@ fn owner_of(kind: &str) -> Option<Owner> {
         "chat" => Some(Owner::Chats(chats::read_chat)),
         "cancel" => Some(Owner::Chats(chats::read_cancel)),
         "unsubscribe" => Some(Owner::Chats(chats::read_unsubscribe)),
+        "run_rule" => Some(Owner::Rules(rules::read_run)),
+        "cancel_rule" => Some(Owner::Rules(rules::read_cancel)),
+        "request" => Some(Owner::Rules(rules::read_envelope)),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use domain::{ModelName, SystemClock};
-use engine::{Catalogue, Engine, HubSettings, Parts, Settings};
+use engine::{Catalogue, Engine, HubSettings, Parts, RulesSetup, Settings};
 use faces::{App, AuthMode, Boundary, Peer};
 use futures_util::StreamExt;
 use models::{Script, Scripted};
@@ -51,6 +51,7 @@ impl World {
             data_dir: None,
             owner_token_hash: TOKEN_HASH.to_owned(),
             hub: HubSettings::new([0; 32]),
+            rules: RulesSetup::sample(workdir.path()),
         };
         let parts = Parts {
             store: Store::open(&DatabaseUrl::SqliteInMemory).unwrap(),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use domain::Usage;
 use reqwest::Url;
 
 use super::request::Thinking;
+use crate::prices::Prices;
 
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
 /// Tokens of one answer: a long file fits, a model gone wild does not.
@@ -18,10 +18,6 @@ pub const DEFAULT_CONTEXT_WINDOW: u64 = 200_000;
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Far above a handshake over a bad line, far below a person's patience.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-const TOKENS_PER_PRICE: f64 = 1_000_000.0;
-/// Shorter keys are not shown at all, since four characters would be most of them.
-const MIN_MASKABLE_CHARS: usize = 12;
 
 /// One server that speaks the Messages API: the vendor's own, or a compatible one under another name.
 #[derive(Clone)]
@@ -78,28 +74,6 @@ impl fmt::Debug for AnthropicConfig {
     }
 }
 
-/// US dollars per million tokens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prices {
-    pub input: f64,
-    pub output: f64,
-    pub cache_read: f64,
-    pub cache_write: f64,
-}
-
-impl Prices {
-    /// US dollars.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-    pub fn cost(&self, usage: &Usage) -> f64 {
-        let dollars = usage.input as f64 * self.input
-            + usage.output as f64 * self.output
-            + usage.cache_read as f64 * self.cache_read
-            + usage.cache_write as f64 * self.cache_write;
-        dollars / TOKENS_PER_PRICE
-    }
-}
-
 /// The settings cannot work. The sentences name neither the address nor the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AnthropicConfigError {
@@ -136,18 +110,9 @@ impl Endpoints {
     }
 }
 
-/// `***` and the last four characters.
-pub(super) fn masked(key: &str) -> String {
-    let chars = key.chars().count();
-    let shown = if chars < MIN_MASKABLE_CHARS { 0 } else { 4 };
-    format!("***{}", key.chars().skip(chars - shown).collect::<String>())
-}
-
 #[cfg(test)]
 mod tests {
-    use domain::Usage;
-
-    use super::{AnthropicConfigError, Endpoints, Prices, masked};
+    use super::{AnthropicConfigError, Endpoints};
 
     #[test]
     fn the_base_url_may_be_written_in_many_ways() {
@@ -164,19 +129,5 @@ mod tests {
         for base in ["", "api.anthropic.com", "ftp://host", "file:///etc", "https://", "https://host/?a=b", "https://h#x"] {
             assert_eq!(Endpoints::below(base), Err(AnthropicConfigError::BaseUrl), "{base}");
         }
-    }
-
-    #[test]
-    fn a_key_shows_its_end_only() {
-        assert_eq!(masked("sk-ant-0123456789abcd"), "***abcd");
-        assert_eq!(masked("short"), "***");
-        assert_eq!(masked(""), "***");
-    }
-
-    #[test]
-    fn a_cost_counts_every_kind_of_token() {
-        let prices = Prices { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75 };
-        let usage = Usage { input: 1_000_000, output: 100_000, cache_read: 2_000_000, cache_write: 1_000_000 };
-        assert!((prices.cost(&usage) - 8.85).abs() < 1e-9);
     }
 }

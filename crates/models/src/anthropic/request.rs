@@ -9,7 +9,10 @@ use domain::sockets::tool::ToolSpec;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::names::{tool_name, tool_use_id};
+use crate::names::{tool_name, tool_use_id};
+
+/// Characters that the API allows in a tool's name.
+const MAX_NAME_CHARS: usize = 128;
 
 /// What of a request comes from the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +45,17 @@ pub enum Thinking {
 /// have the same role are merged, and tool results come first in their message.
 pub fn body(request: &ModelRequest, options: RequestOptions<'_>) -> Result<Vec<u8>, serde_json::Error> {
     let mut messages = messages(&request.messages, options.provider);
+    // The API refuses thoughts before a call that it is told to make.
+    let thinking = match (&request.forced_tool, options.thinking) {
+        (Some(_), Thinking::Adaptive | Thinking::Budget(_)) => Thinking::Disabled,
+        (_, thinking) => thinking,
+    };
     if let Some(last) = messages.last_mut() {
         finish_last(last);
     }
     serde_json::to_vec(&Body {
         model: options.model,
-        max_tokens: match options.thinking {
+        max_tokens: match thinking {
             Thinking::Budget(tokens) if tokens >= options.max_tokens => options.max_tokens.saturating_add(tokens),
             _ => options.max_tokens,
         },
@@ -55,7 +63,8 @@ pub fn body(request: &ModelRequest, options: RequestOptions<'_>) -> Result<Vec<u
         system: system(&request.system),
         messages,
         tools: tools(&request.tools),
-        thinking: options.thinking.config(),
+        tool_choice: request.forced_tool.as_deref().map(|name| ToolChoice::Tool { name }),
+        thinking: thinking.config(),
     })
 }
 
@@ -69,6 +78,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<ToolDefinition<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<ToolChoice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<[Block<'a>; 1]>,
     messages: Vec<Message<'a>>,
 }
@@ -79,6 +90,12 @@ enum ThinkingConfig {
     Disabled,
     Adaptive,
     Enabled { budget_tokens: u32 },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ToolChoice<'a> {
+    Tool { name: &'a str },
 }
 
 #[derive(Serialize)]
@@ -192,9 +209,11 @@ fn block<'a>(part: &'a PartBody, provider: &str) -> Option<Block<'a>> {
     let content = match part {
         PartBody::Text { text } if is_blank(text) => return None,
         PartBody::Text { text } => Content::Ours(OurContent::Text { text }),
-        PartBody::ToolCall(call) => {
-            Content::Ours(OurContent::ToolUse { id: tool_use_id(&call.id), name: tool_name(&call.name), input: &call.input })
-        }
+        PartBody::ToolCall(call) => Content::Ours(OurContent::ToolUse {
+            id: tool_use_id(&call.id),
+            name: tool_name(&call.name, MAX_NAME_CHARS),
+            input: &call.input,
+        }),
         PartBody::ToolResult(result) => Content::Ours(OurContent::ToolResult {
             tool_use_id: tool_use_id(&result.call_id),
             content: &result.output,

@@ -1,5 +1,7 @@
 //! From the bytes of a Messages stream to [`ModelEvent`]s. Pure: no clock, no connection.
 
+use std::collections::VecDeque;
+
 use domain::Usage;
 use domain::sockets::language_model::{ModelError, ModelEvent, StopReason};
 use serde::Deserialize;
@@ -273,6 +275,28 @@ impl Answer {
         let known = serde_json::from_str::<Value>(data).ok().and_then(|event| super::errors::status_of(&event));
         let status = known.unwrap_or(errors::STATUS_UNKNOWN);
         errors::refused(&self.display_name, status, RetryAdvice::of_status(status))
+    }
+}
+
+impl crate::answer::Reader for AnswerReader {
+    fn push(&mut self, bytes: &[u8], out: &mut VecDeque<ModelEvent>) -> Result<(), ModelError> {
+        Self::push(self, bytes, out)
+    }
+
+    fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), ModelError> {
+        Self::end(self, out)
+    }
+
+    fn end_with(&mut self, error: ModelError, out: &mut VecDeque<ModelEvent>) -> Result<(), ModelError> {
+        Self::end_with(self, error, out)
+    }
+
+    fn is_complete(&self) -> bool {
+        Self::is_complete(self)
+    }
+
+    fn is_nearly_complete(&self) -> bool {
+        Self::is_nearly_complete(self)
     }
 }
 

@@ -5,7 +5,7 @@ use domain::{PartBody, ToolResult, Usage};
 use serde_json::{Map, Value};
 
 use super::command::Command;
-use super::summary;
+use super::{rules, summary};
 
 /// One event, and how it is paced.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +23,7 @@ pub(super) enum Pause {
     Number,
 }
 
-const ABOUT: &str =
-    "I am the **demo model**: no AI, just a few fixed answers. Set `ANTHROPIC_API_KEY` and restart to talk to a real one.";
+const ABOUT: &str = "I am the **demo model**: no AI, just a few fixed answers. Set `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` and restart to talk to a real one.";
 
 const ABILITIES: &str = "\n\nI do drive the real tools, so try:\n\n\
     - `list files`, or `list files in src`\n\
@@ -38,6 +37,10 @@ const CHARS_PER_TOKEN: usize = 4;
 
 pub(super) fn answer(request: &ModelRequest) -> Vec<Beat> {
     let mut answer = Writer { request, beats: Vec::new(), calls: 0, chars: 0 };
+    if request.forced_tool.as_deref() == Some(rules::TOOL) {
+        answer.push_call(rules::TOOL, rules::answer(request));
+        return answer.finish();
+    }
     let said = match request.messages.last() {
         Some(last) if last.role == Role::User => last.parts.as_slice(),
         _ => &[],
@@ -94,17 +97,15 @@ impl Writer<'_> {
         }
         self.say(words);
         for input in inputs {
-            self.calls += 1;
             let fields = input.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
-            self.push(
-                Pause::Word,
-                ModelEvent::ToolCall {
-                    id: format!("demo_{}_{}", self.request.messages.len(), self.calls),
-                    name: tool.to_owned(),
-                    input: Map::from_iter(fields),
-                },
-            );
+            self.push_call(tool, Map::from_iter(fields));
         }
+    }
+
+    fn push_call(&mut self, tool: &str, input: Map<String, Value>) {
+        self.calls += 1;
+        let id = format!("demo_{}_{}", self.request.messages.len(), self.calls);
+        self.push(Pause::Word, ModelEvent::ToolCall { id, name: tool.to_owned(), input });
     }
 
     fn count(&mut self, from: u32, to: u32, slowly: bool) {

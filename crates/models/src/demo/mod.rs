@@ -3,6 +3,7 @@
 
 mod answer;
 mod command;
+mod rules;
 mod summary;
 
 use std::sync::Arc;

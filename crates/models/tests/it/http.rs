@@ -18,10 +18,10 @@ const KEY: &str = "sk-ant-test-0123456789";
 /// Long enough for a busy machine, short enough to wait for.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(600);
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
-const OK_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+pub const OK_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
 
 #[derive(Debug)]
-struct StoppedClock;
+pub struct StoppedClock;
 
 impl Clock for StoppedClock {
     fn now(&self) -> Timestamp {
@@ -31,7 +31,7 @@ impl Clock for StoppedClock {
 
 /// What the server does with a connection, once it has read the request.
 #[derive(Clone)]
-enum Act {
+pub enum Act {
     Send(Vec<u8>),
     Wait(Duration),
     /// Waits until the client is gone, and tells so.
@@ -40,15 +40,15 @@ enum Act {
     Reset,
 }
 
-struct Server {
-    address: String,
+pub struct Server {
+    pub address: String,
     /// Head and body of every request, as they came.
-    requests: mpsc::UnboundedReceiver<(String, Vec<u8>)>,
+    pub requests: mpsc::UnboundedReceiver<(String, Vec<u8>)>,
     /// One message for each connection whose client went away.
     gone: mpsc::UnboundedReceiver<()>,
 }
 
-async fn serve(acts: Vec<Act>) -> Server {
+pub async fn serve(acts: Vec<Act>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = format!("http://{}", listener.local_addr().expect("it is bound"));
     let (seen, requests) = mpsc::unbounded_channel();
@@ -92,7 +92,7 @@ async fn play(mut stream: TcpStream, acts: Vec<Act>, left: mpsc::UnboundedSender
     }
 }
 
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().filter_map(|line| line.split_once(": ")).find_map(|(key, value)| (key == name).then_some(value))
 }
 

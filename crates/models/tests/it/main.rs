@@ -5,6 +5,9 @@
 mod cuts;
 mod demo;
 mod http;
+mod openai_http;
+mod openai_requests;
+mod openai_streams;
 mod requests;
 mod scripted;
 mod speed;

@@ -42,7 +42,7 @@ fn a_request_is_written_byte_for_byte() {
 
 #[test]
 fn without_system_and_tools_their_fields_are_absent() {
-    let request = ModelRequest { system: " ".to_owned(), messages: vec![user(&[text("Hi.")])], tools: vec![] };
+    let request = ModelRequest { system: " ".to_owned(), messages: vec![user(&[text("Hi.")])], tools: vec![], forced_tool: None };
     let built = built(&request);
     assert_eq!((built.get("system"), built.get("tools"), built.get("thinking")), (None, None, None));
 }
@@ -182,4 +182,13 @@ fn thinking_is_asked_for_as_the_settings_say() {
         let built: Value = serde_json::from_slice(&written).expect("it is JSON");
         assert_eq!((&built["thinking"], &built["max_tokens"]), (&config, &json!(max_tokens)));
     }
+}
+
+#[test]
+fn a_forced_tool_is_named_and_thoughts_are_off() {
+    let request = ModelRequest { forced_tool: Some("grep".to_owned()), ..prompt(vec![user(&[text("Hi.")])]) };
+    assert_eq!(built(&request)["tool_choice"], json!({"type": "tool", "name": "grep"}));
+    let written = body(&request, RequestOptions { thinking: Thinking::Budget(9_000), ..OPTIONS }).expect("it can be written");
+    let built: Value = serde_json::from_slice(&written).expect("it is JSON");
+    assert_eq!((&built["thinking"], &built["max_tokens"]), (&json!({"type": "disabled"}), &json!(8_192)));
 }

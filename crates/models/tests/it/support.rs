@@ -13,19 +13,29 @@ pub type Answer = (Vec<ModelEvent>, Option<ModelError>);
 
 /// The names of all recorded streams, in order.
 pub fn fixture_names() -> Vec<String> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let names = names_in("fixtures");
+    assert!(names.len() > 20, "only {} fixtures", names.len());
+    names
+}
+
+/// The names of the recorded streams of a directory, in order.
+pub fn names_in(directory: &str) -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .expect("the fixtures are there")
         .filter_map(|entry| entry.expect("readable").file_name().to_str()?.strip_suffix(".sse").map(str::to_owned))
         .collect();
     names.sort();
-    assert!(names.len() > 20, "only {} fixtures", names.len());
     names
 }
 
 pub fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.sse"));
     std::fs::read(path).expect("the fixture is there")
+}
+
+pub fn openai_fixture(name: &str) -> Vec<u8> {
+    fixture(&format!("openai/{name}"))
 }
 
 /// Reads a stream that comes in these chunks and then ends in good order.
@@ -117,7 +127,8 @@ pub fn tool(name: &str) -> ToolSpec {
 
 /// A prompt with the read tools.
 pub fn prompt(messages: Vec<PromptMessage>) -> ModelRequest {
-    ModelRequest { system: "Be brief.".to_owned(), messages, tools: vec![tool("read_file"), tool("grep"), tool("glob")] }
+    let tools = vec![tool("read_file"), tool("grep"), tool("glob")];
+    ModelRequest { system: "Be brief.".to_owned(), messages, tools, forced_tool: None }
 }
 
 /// Numbers that are random enough, and the same in every run.

@@ -18,6 +18,8 @@ use crate::{local, serve, web, wiring};
 /// What a person waits for one provider.
 const PROVIDER_PATIENCE: Duration = Duration::from_secs(5);
 
+mod rules;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Ok,
@@ -40,6 +42,7 @@ pub(super) async fn run(settings: Settings) -> ExitCode {
     findings.push(database(&config, is_running).await);
     models(&config, &mut findings).await;
     findings.push(work_directory(&config));
+    findings.push(rules::rules(&config).await);
     let tools: Vec<_> = tools::read_tools().iter().map(|tool| tool.spec().name.clone()).collect();
     findings.push(ok("tools", tools.join(", ")));
     findings.push(if web::is_embedded() {

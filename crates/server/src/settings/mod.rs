@@ -92,21 +92,26 @@ impl Sources {
         };
 
         let mut config = ServerConfig::in_directory(data_dir);
-        let mut api_key = None;
+        let mut vendors = BTreeMap::new();
         let mut warnings = Vec::new();
         for setting in SETTINGS {
             let Some((source, value)) = self.find(setting, &file)? else { continue };
             let wrong = |reason| SettingsError(format!("{source}: {reason}"));
             match setting.kind {
-                Kind::Plain(read) => read(&mut config, &value).map_err(wrong)?,
-                Kind::Vendor(read) => read(api_key.get_or_insert_default(), &value).map_err(wrong)?,
+                Kind::Plain(read) | Kind::Private(read) => read(&mut config, &value).map_err(wrong)?,
+                Kind::Vendor(vendor, read) => {
+                    read(vendors.entry(vendor).or_insert_with(|| models::of_vendor(vendor)), &value).map_err(wrong)?;
+                }
                 Kind::Later if setting.env.starts_with(OWN_PREFIX) => {
                     warnings.push(format!("{source} is set but not used by this version"));
                 }
                 Kind::Later => {}
             }
         }
-        config.model_servers = models::servers(&file, api_key, &self.environment)?;
+        if config.rules_data.is_none() {
+            config.rules_data = readers::rules_of_postgres_variables(&self.environment).map_err(SettingsError)?;
+        }
+        config.model_servers = models::servers(&file, &vendors, &self.environment)?;
         warnings.extend(file.later_tables());
         config.check().map_err(SettingsError)?;
         Ok(Settings { config, warnings })

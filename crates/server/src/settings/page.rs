@@ -21,15 +21,16 @@ const MODELS: &str = "
 ## Model servers
 
 Each `[models.NAME]` table in `colloquy.toml` is one more provider, whose models are called `NAME/model`. The table
-`[models.anthropic]` is about Anthropic's own server; `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` fill in what it leaves out.
+`[models.anthropic]` is about Anthropic's own server, `[models.openai]` about OpenAI's; `ANTHROPIC_API_KEY`, `OPENAI_API_KEY` and
+their kin fill in what they leave out.
 
 ```toml
 model = \"local/qwen3\"
 
 [models.local]
-kind = \"anthropic\"
+kind = \"openai\"
+vendor = \"llama.cpp\"
 base_url = \"http://127.0.0.1:8080\"
-api_key = \"none\"
 models = [\"qwen3\"]
 context_window = 32768
 idle_timeout_s = 600

@@ -1,14 +1,17 @@
 //! From a setting's text to its value. An error is the rest of a line that begins with the setting's name.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use domain::ModelName;
-use models::AnthropicConfig;
+use engine::{DataSet, PostgresSet, SqliteSet};
 use reqwest::Url;
 use store::DatabaseUrl;
 use tracing_subscriber::EnvFilter;
 
+use super::models::Draft;
 use crate::config::{Auth, LogFormat, PublicUrl, ServerConfig};
 
 type Read = Result<(), String>;
@@ -49,13 +52,13 @@ pub(super) fn database(config: &mut ServerConfig, text: &str) -> Read {
     Ok(())
 }
 
-pub(super) fn anthropic_key(server: &mut AnthropicConfig, text: &str) -> Read {
+pub(super) fn vendor_key(server: &mut Draft, text: &str) -> Read {
     server.api_key = Some(key(text)?);
     Ok(())
 }
 
-pub(super) fn anthropic_base_url(server: &mut AnthropicConfig, text: &str) -> Read {
-    server.base_url = base_url(text)?;
+pub(super) fn vendor_base_url(server: &mut Draft, text: &str) -> Read {
+    server.base_url = Some(base_url(text)?);
     Ok(())
 }
 
@@ -89,6 +92,43 @@ pub(super) fn log_format(config: &mut ServerConfig, text: &str) -> Read {
         _ => return Err(format!("{text:?} is neither text nor json")),
     };
     Ok(())
+}
+
+pub(super) fn rules_file(config: &mut ServerConfig, text: &str) -> Read {
+    let path = absolute(text)?;
+    if !path.is_file() {
+        return Err(format!("{text:?} is not a file"));
+    }
+    config.rules_file = Some(path);
+    Ok(())
+}
+
+/// The address may hold a password, so it is not repeated.
+pub(super) fn rules_database(config: &mut ServerConfig, text: &str) -> Read {
+    let wrong = || "the address is not understood: expected sqlite:PATH or postgres://…".to_owned();
+    config.rules_data = Some(match text.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => DataSet::Sqlite(SqliteSet::new(absolute(path.trim_start_matches("//"))?)),
+        Some(("postgres" | "postgresql", _)) => DataSet::Postgres(PostgresSet::new(text, "public").map_err(|_| wrong())?),
+        _ => return Err(wrong()),
+    });
+    Ok(())
+}
+
+/// The variables that PostgreSQL's own programs take, if the host is among them.
+pub(super) fn rules_of_postgres_variables(environment: &BTreeMap<OsString, OsString>) -> Result<Option<DataSet>, String> {
+    let variable = |name: &str| {
+        let value = environment.get(OsStr::new(name)).and_then(|value| value.to_str()).filter(|value| !value.is_empty());
+        value.map(|value| value.replace('\\', "\\\\").replace('\'', "\\'"))
+    };
+    if variable("PGHOST").is_none() {
+        return Ok(None);
+    }
+    let names =
+        [("host", "PGHOST"), ("port", "PGPORT"), ("user", "PGUSER"), ("dbname", "PGDATABASE"), ("password", "PGPASSWORD")];
+    let parts = names.iter().filter_map(|(key, name)| variable(name).map(|value| format!("{key}='{value}'")));
+    let address = parts.collect::<Vec<_>>().join(" ");
+    let set = PostgresSet::new(&address, "public").map_err(|_| "PGHOST and its kin make no address".to_owned())?;
+    Ok(Some(DataSet::Postgres(set)))
 }
 
 /// A key, which no message repeats.

@@ -1,7 +1,6 @@
 //! Every setting, once.
 
-use models::AnthropicConfig;
-
+use super::models::{ANTHROPIC, Draft, OPENAI};
 use super::readers;
 use crate::config::ServerConfig;
 
@@ -26,8 +25,10 @@ pub(super) struct Setting {
 pub(super) enum Kind {
     /// Sets the value; the error is the rest of a line that begins with the setting's name.
     Plain(fn(&mut ServerConfig, &str) -> Result<(), String>),
-    /// About the vendor's model server. Never a flag: other users of the machine see the flags of a process.
-    Vendor(fn(&mut AnthropicConfig, &str) -> Result<(), String>),
+    /// About that vendor's model server. Never a flag: other users of the machine see the flags of a process.
+    Vendor(&'static str, fn(&mut Draft, &str) -> Result<(), String>),
+    /// The same for what holds a secret: never a flag either.
+    Private(fn(&mut ServerConfig, &str) -> Result<(), String>),
     /// For a later version.
     Later,
 }
@@ -96,7 +97,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         value: "KEY",
         default: "none",
         help: "The key for Anthropic's models.",
-        kind: Kind::Vendor(readers::anthropic_key),
+        kind: Kind::Vendor(ANTHROPIC, readers::vendor_key),
     },
     Setting {
         env: "ANTHROPIC_BASE_URL",
@@ -104,7 +105,23 @@ pub(super) static SETTINGS: &[Setting] = &[
         value: "URL",
         default: "the vendor's address",
         help: "Another address for the same API, such as a proxy.",
-        kind: Kind::Vendor(readers::anthropic_base_url),
+        kind: Kind::Vendor(ANTHROPIC, readers::vendor_base_url),
+    },
+    Setting {
+        env: "OPENAI_API_KEY",
+        key: "openai_api_key",
+        value: "KEY",
+        default: "none",
+        help: "The key for OpenAI's models.",
+        kind: Kind::Vendor(OPENAI, readers::vendor_key),
+    },
+    Setting {
+        env: "OPENAI_BASE_URL",
+        key: "openai_base_url",
+        value: "URL",
+        default: "the vendor's address",
+        help: "Another address for the same API, such as a proxy.",
+        kind: Kind::Vendor(OPENAI, readers::vendor_base_url),
     },
     Setting {
         env: "COLLOQUY_MODEL",
@@ -121,6 +138,22 @@ pub(super) static SETTINGS: &[Setting] = &[
         default: "the directory the server was started in",
         help: "Where the tools of a conversation work unless it has a directory of its own.",
         kind: Kind::Plain(readers::workdir),
+    },
+    Setting {
+        env: "COLLOQUY_RULES_FILE",
+        key: "rules_file",
+        value: "FILE",
+        default: "none",
+        help: "The rules and what their data means, as YAML; see `docs/api/rules.md`. Read again when it changes; a broken one stops the start.",
+        kind: Kind::Plain(readers::rules_file),
+    },
+    Setting {
+        env: "COLLOQUY_RULES_DATABASE_URL",
+        key: "rules_database_url",
+        value: "URL",
+        default: "`PGHOST` and its kin if `PGHOST` is set, else a sample data set in the data directory",
+        help: "The database that rules read: `sqlite:PATH` or `postgres://…`, by a role that may do nothing but read. `colloquy doctor` prints how to make one.",
+        kind: Kind::Private(readers::rules_database),
     },
     Setting {
         env: "COLLOQUY_SOCKET_RATE",
@@ -147,14 +180,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         kind: Kind::Plain(readers::log_format),
     },
     later("NATS_URL", "nats_url", "With PostgreSQL: live events travel between nodes over NATS."),
-    later("OPENAI_API_KEY", "openai_api_key", "The key for OpenAI's models."),
-    later("OPENAI_BASE_URL", "openai_base_url", "Another address for the same API."),
     later("GEMINI_API_KEY", "gemini_api_key", "The key for Gemini's models."),
     later("GEMINI_BASE_URL", "gemini_base_url", "Another address for the same API."),
     later("COLLOQUY_PROJECTS", "projects", "The projects of the assistant API, as `name=path,name=path`."),
     later("COLLOQUY_ASSISTANT_COMPAT", "assistant_compat", "The extra endpoints of the assistant API's own web client."),
-    later("COLLOQUY_RULES_FILE", "rules_file", "The rules and their data model, as YAML."),
-    later("COLLOQUY_RULES_DATABASE_URL", "rules_database_url", "The database that rules read."),
     later("GITHUB_APP_ID", "github_app_id", "Where research projects are created."),
     later("GITHUB_PRIVATE_KEY", "github_private_key", "Its key."),
     later("GITHUB_INSTALLATION_ID", "github_installation_id", "Its installation."),

@@ -27,7 +27,7 @@ async fn a_stop_waits_for_turns_that_end_soon() {
     let mut machine = Machine::started(&upstream).await;
     let mut tale = 0;
     for _ in 0..sized(3, 50) {
-        let took = one_stop(&mut machine, &upstream, &mut luck, &mut tale, 2, |id, luck| Tale {
+        let took = one_stop(&mut machine, &mut luck, &mut tale, 2, |id, luck| Tale {
             id,
             rounds: luck.below(3),
             pieces: 10 + luck.below(60),
@@ -50,7 +50,7 @@ async fn a_stop_does_not_wait_for_ever() {
     let mut machine = Machine::started(&upstream).await;
     let mut tale = 0;
     for _ in 0..sized(1, 5) {
-        one_stop(&mut machine, &upstream, &mut luck, &mut tale, 1, |id, _| match id % 3 {
+        one_stop(&mut machine, &mut luck, &mut tale, 1, |id, _| match id % 3 {
             // Talks for longer than anybody waits.
             0 => Tale { id, rounds: 0, pieces: 500, pace_us: 50_000, ..Tale::default() },
             // Says nothing for as long.
@@ -66,13 +66,12 @@ async fn a_stop_does_not_wait_for_ever() {
 /// Each conversation is sent up to so many messages, each with such a story.
 async fn one_stop(
     machine: &mut Machine,
-    upstream: &Upstream,
     luck: &mut Luck,
     tale: &mut u64,
     messages: usize,
     story: fn(u64, &mut Luck) -> Tale,
 ) -> Duration {
-    let (api, ledger, first_tale) = (machine.api(), Ledger::default(), *tale + 1);
+    let (api, ledger) = (machine.api(), Ledger::default());
     let mut followed = Vec::new();
     for number in 0..CONVERSATIONS {
         let conversation = api.conversation().await;
@@ -104,15 +103,6 @@ async fn one_stop(
         }
     }
     tokio::time::sleep(Duration::from_millis(100 + luck.below(300) as u64)).await;
-    if messages == 1 {
-        // A story that is silent once is so for the first who asks, and that must not be the turn after the start.
-        let all_asked = async {
-            while !(first_tale..=*tale).all(|id| upstream.asked(id, 0) > 0) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, all_asked).await.expect("the model is asked");
-    }
 
     let began = Instant::now();
     machine.terminate();

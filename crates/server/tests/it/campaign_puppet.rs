@@ -14,7 +14,8 @@ use domain::{
 };
 use engine::jobs::Kinds;
 use engine::{
-    Catalogue, Engine, From, HubSettings, NewConversation, Nodes, Parts, Post, Posted, Settings, TitleRule, What, WhenBusy,
+    Catalogue, Engine, From, HubSettings, NewConversation, Nodes, Parts, Post, Posted, RulesSetup, Settings, TitleRule, What,
+    WhenBusy,
 };
 use futures_util::stream;
 use serde_json::{Map, Value};
@@ -204,7 +205,13 @@ impl Theatre {
             ModelName::new("puppet", "puppet"),
         );
         let hub = HubSettings::new([0; 32]);
-        let settings = Settings { workdir: directory.to_owned(), data_dir: None, owner_token_hash: String::new(), hub };
+        let settings = Settings {
+            workdir: directory.to_owned(),
+            data_dir: None,
+            owner_token_hash: String::new(),
+            hub,
+            rules: RulesSetup::sample(directory),
+        };
         let parts = Parts { store, clock: Arc::new(SystemClock), catalogue, settings };
         let engine = Engine::start_among(parts, Kinds::ours(), nodes).await.expect("the engine starts");
         Self { engine, asked, gate }

@@ -20,6 +20,9 @@ use crate::harness_upstream::Upstream;
 /// How long a server with nothing to do may take to stop.
 const STOPPING: Duration = Duration::from_secs(5);
 
+/// In the data directory.
+const RULES_FILE: &str = "rules.yaml";
+
 /// How a server is to be set up. Sign-in is off unless a setting says otherwise.
 #[derive(Debug, Default)]
 pub struct Setup {
@@ -27,6 +30,7 @@ pub struct Setup {
     script: Vec<Value>,
     files: Vec<(PathBuf, String)>,
     data_files: Vec<(PathBuf, String)>,
+    has_rules_file: bool,
 }
 
 impl Setup {
@@ -68,6 +72,12 @@ impl Setup {
         self
     }
 
+    /// The text of the rules file.
+    pub fn rules_file(mut self, text: &str) -> Self {
+        self.has_rules_file = true;
+        self.data_file(RULES_FILE, text)
+    }
+
     pub async fn start(self) -> TestServer {
         let model = Scripted::new(Script::from_json(&self.script).expect("a script"));
         let place = Place::new(&self);
@@ -87,6 +97,9 @@ impl Setup {
             ("COLLOQUY_WORKDIR", place.workdir().into()),
         ];
         let mut environment: BTreeMap<_, _> = own.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        if self.has_rules_file {
+            environment.insert("COLLOQUY_RULES_FILE".into(), place.data_dir().join(RULES_FILE).into());
+        }
         environment.extend(self.settings.iter().map(|(name, value)| (name.into(), value.into())));
         environment
     }

@@ -104,12 +104,13 @@ async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         return refuse_or_give(&mut stream, 200, &json!({"data": [{"type": "model", "id": "scripted"}]})).await;
     }
     let complaints = complaints_about(&asked, &state.key);
+    let forces_a_tool = asked.body["tool_choice"]["type"] == "tool";
     lock(&state.requests).push(asked.body);
     if let Some(complaint) = complaints.first().cloned() {
         lock(&state.complaints).extend(complaints);
         return refuse_or_give(&mut stream, 400, &error_body(400, &complaint)).await;
     }
-    let steps = next_request(&mut lock(&state.steps));
+    let steps = next_request(&mut lock(&state.steps), forces_a_tool);
     match steps.first() {
         None => {
             lock(&state.complaints).push("the script has no step left".to_owned());
@@ -124,11 +125,12 @@ async fn answer(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
     }
 }
 
-/// Takes the steps of one request off: a text, then all tools that follow directly; or an error.
-fn next_request(steps: &mut VecDeque<Value>) -> Vec<Value> {
+/// Takes the steps of one request off: a text, then all tools that follow directly, or one if one is forced; or an error.
+fn next_request(steps: &mut VecDeque<Value>, forces_a_tool: bool) -> Vec<Value> {
     let mut taken: Vec<Value> = steps.pop_front().into_iter().collect();
     let is_error = taken.first().is_some_and(|step| step["error"].is_object());
-    while !is_error && steps.front().is_some_and(|step| step["tool"].is_object()) {
+    let has_enough = |taken: &[Value]| forces_a_tool && taken.iter().any(|step| step["tool"].is_object());
+    while !is_error && !has_enough(&taken) && steps.front().is_some_and(|step| step["tool"].is_object()) {
         taken.extend(steps.pop_front());
     }
     taken

@@ -50,6 +50,7 @@ mod nodes_town;
 #[path = "../../../store/tests/it/postgres_server.rs"]
 mod postgres_server;
 mod proxy;
+mod rules;
 mod serve_commands;
 mod serve_connections;
 mod serve_kit;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use server::settings::{Settings, SettingsError, Sources, page};
-use server::{Auth, LogFormat};
+use server::{Auth, LogFormat, ModelServer};
 
 use crate::serve_kit::{Program, check};
 
@@ -141,7 +141,7 @@ fn a_broken_file_is_named_with_its_line() {
 
 #[test]
 fn settings_of_later_versions_are_known() {
-    let settings = read(&[("COLLOQUY_PROJECTS", "a=/a"), ("NATS_URL", "nats://x"), ("GITHUB_ORG", "x"), ("OPENAI_API_KEY", "x")]);
+    let settings = read(&[("COLLOQUY_PROJECTS", "a=/a"), ("NATS_URL", "nats://x"), ("GITHUB_ORG", "x"), ("GEMINI_API_KEY", "x")]);
     assert_eq!(settings.expect("known names").warnings, ["COLLOQUY_PROJECTS is set but not used by this version"]);
 }
 
@@ -165,18 +165,43 @@ fn model_servers_are_read_from_their_tables() {
     ";
     let environment = [("ANTHROPIC_API_KEY", "sk-vendor"), ("LOCAL_KEY", "sk-local")];
     let servers = with_file(file, &environment).expect("good tables").config.model_servers;
-    let names: Vec<_> = servers.iter().map(|server| (server.name.as_str(), server.api_key.as_deref())).collect();
+    let [ModelServer::Anthropic(vendor), ModelServer::Anthropic(local)] = servers.as_slice() else { panic!("{servers:?}") };
+    let names = [vendor, local].map(|server| (server.name.as_str(), server.api_key.as_deref()));
     assert_eq!(names, [("anthropic", Some("sk-vendor")), ("local", Some("sk-local"))]);
-    let local = &servers[1];
     assert_eq!((local.models.len(), local.context_window, local.max_tokens), (2, 1000, 100));
     assert_eq!(local.idle_timeout, Duration::from_secs(600));
     assert!((local.prices["a"].input - 1.0).abs() < 1e-9 && (local.prices["a"].output - 2.5).abs() < 1e-9);
 }
 
 #[test]
+fn servers_that_speak_chat_completions_are_read_from_their_tables() {
+    let file = "
+        [models.local]
+        kind = \"openai\"
+        base_url = \"http://127.0.0.1:8080\"
+        reasoning_effort = \"low\"
+
+        [models.ollama]
+        kind = \"openai\"
+        models = [\"small\"]
+    ";
+    let servers = with_file(file, &[("OPENAI_API_KEY", "sk-vendor")]).expect("good tables").config.model_servers;
+    let servers: Vec<_> = servers
+        .iter()
+        .map(|server| match server {
+            ModelServer::OpenAi(config) => (config.name.as_str(), config.vendor.name, config.api_key.as_deref()),
+            ModelServer::Anthropic(config) => panic!("{config:?}"),
+        })
+        .collect();
+    assert_eq!(servers, [("openai", "openai", Some("sk-vendor")), ("local", "compatible", None), ("ollama", "ollama", None)]);
+}
+
+#[test]
 fn wrong_model_servers_are_refused() {
     for (table, expected) in [
-        ("[models.x]\nkind = \"openai\"", "does not support the kind \"openai\""),
+        ("[models.x]\nkind = \"gemini\"", "does not support the kind \"gemini\""),
+        ("[models.x]\nkind = \"openai\"\nvendor = \"x\"", "there is no vendor"),
+        ("[models.x]\nkind = \"openai\"\nreasoning_effort = \"x\"", "is none of none, minimal"),
         ("[models.x]\nbase_url = \"http://h\"", "kind is missing"),
         ("[models.demo]\nkind = \"anthropic\"", "the name is taken"),
         ("[models.\"a/b\"]\nkind = \"anthropic\"", "the name is taken"),

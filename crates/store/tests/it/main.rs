@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod dataset_world;
+mod executor_postgres;
+mod executor_sqlite;
+mod guard;
 mod jobs;
 mod log;
 mod own_server;
@@ -9,6 +13,7 @@ mod paging;
 mod postgres;
 mod postgres_server;
 mod questions;
+mod results;
 mod transactions;
 
 use domain::{

@@ -35,7 +35,8 @@ impl Stage {
     pub async fn set(story: &Story, voice: Voice) -> Self {
         let mut setup = Setup::new().setting("COLLOQUY_AUTH", &story.auth);
         for (name, value) in &story.settings {
-            setup = setup.setting(name, value);
+            // A story has the file itself where the setting has its path.
+            setup = if name == "COLLOQUY_RULES_FILE" { setup.rules_file(value) } else { setup.setting(name, value) };
         }
         for (path, content) in &story.files {
             setup = setup.file(path, content);

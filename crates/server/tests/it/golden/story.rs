@@ -42,11 +42,20 @@ pub enum Step {
     Expect(Expected),
     ExpectAnyOrder(Vec<Expected>),
     ExpectClose(u16),
+    /// Nothing comes for so many milliseconds.
+    ExpectNone(u64),
     End,
     Disconnect,
     Release(String),
-    Eventually { request: Value, response: Value },
-    ModelSaw { request: usize, roles: Value, last: Value },
+    Eventually {
+        request: Value,
+        response: Value,
+    },
+    ModelSaw {
+        request: usize,
+        roles: Value,
+        last: Value,
+    },
 }
 
 /// A frame of a socket, or an event of a stream.
@@ -138,6 +147,7 @@ impl Step {
                 Self::ExpectAnyOrder(each.collect::<Option<_>>()?)
             }
             "expect_close" => Self::ExpectClose(u16::try_from(value.as_u64()?).ok()?),
+            "expect_none" => Self::ExpectNone(value["within_ms"].as_u64()?),
             "end" => value.as_bool()?.then_some(Self::End)?,
             "disconnect" => value.as_bool()?.then_some(Self::Disconnect)?,
             "release" => Self::Release(value.as_str()?.to_owned()),

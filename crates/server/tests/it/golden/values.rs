@@ -7,6 +7,8 @@ use serde_json::Value;
 
 /// Stands for any characters inside a longer string.
 const ANY_TEXT: &str = "<text>";
+/// Stands for a number inside a longer string.
+const ANY_DIGITS: &str = "<int>";
 const ABSENT: &str = "<absent>";
 /// The contract's limit of a cursor.
 const MAX_CURSOR_CHARACTERS: usize = 64;
@@ -71,7 +73,7 @@ impl Bindings {
     /// What a text is expected to be, if that can be told before it is there.
     pub fn literal(&self, expected: &str) -> Option<String> {
         let filled = self.fill_known(expected);
-        (Kind::parse(&filled).is_none() && !filled.contains(ANY_TEXT)).then_some(filled)
+        (Kind::parse(&filled).is_none() && ![ANY_TEXT, ANY_DIGITS].iter().any(|mark| filled.contains(mark))).then_some(filled)
     }
 
     fn fill_known(&self, text: &str) -> String {
@@ -183,7 +185,9 @@ impl Kind {
                 text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd+dd:dd") && text.ends_with("+00:00"))
             }
             Self::TimeWithZ => text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddZ")),
-            Self::NaiveTime => text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd")),
+            // Each API has its own form of a time: the hub's, and that of the rules.
+            Self::NaiveTime => text
+                .is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd") || has_shape(text, "dddd-dd-ddTdd:dd:dd.dddZ")),
             Self::Int => value.is_i64() || text.is_some_and(|text| text.parse::<i64>().is_ok()),
             Self::Id => text.and_then(|text| text.split_once('_')).is_some_and(|(_, code)| is_code(code, 10)),
             Self::Token => text.and_then(|text| text.strip_prefix("tkn_")).is_some_and(|code| is_code(code, 32)),
@@ -220,17 +224,13 @@ fn has_shape(text: &str, shape: &str) -> bool {
 
 /// Whether `text` is `pattern`, in which `<text>` stands for any characters.
 fn fits_pattern(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split(ANY_TEXT);
-    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let mut pieces: Vec<&str> = pieces.collect();
-    let Some(last) = pieces.pop() else { return rest.is_empty() };
-    for piece in pieces {
-        match rest.find(piece) {
-            Some(at) => rest = &rest[at + piece.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
+    let next = [ANY_TEXT, ANY_DIGITS].into_iter().filter_map(|placeholder| Some((pattern.find(placeholder)?, placeholder))).min();
+    let Some((at, placeholder)) = next else { return pattern == text };
+    let Some(rest) = text.strip_prefix(&pattern[..at]) else { return false };
+    let after = &pattern[at + placeholder.len()..];
+    let stands_for = |end: usize| placeholder == ANY_TEXT || end > 0 && rest[..end].bytes().all(|byte| byte.is_ascii_digit());
+    let mut ends = rest.char_indices().map(|(end, _)| end).chain([rest.len()]);
+    ends.any(|end| stands_for(end) && fits_pattern(after, &rest[end..]))
 }
 
 /// The first `<kind:name>`, `<owner-token>` or `<workdir>` in a text.
@@ -327,6 +327,10 @@ mod tests {
             ("<text>x<text>x", "axbx", true),
             ("<text>x<text>x", "ax", false),
             ("aba<text>ba", "aba", false),
+            ("a_<int>", "a_12", true),
+            ("a_<int>", "a_", false),
+            ("a_<int>", "a_1x", false),
+            ("<text>_<int>", "x_y_3", true),
             ("plain", "plain ", false),
         ] {
             assert_eq!(fits(json!(pattern), json!(text)), expected, "{pattern} {text}");

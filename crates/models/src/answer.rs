@@ -12,18 +12,35 @@ use futures_util::Stream;
 use reqwest::Response;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::stream::AnswerReader;
 use crate::errors;
 
 /// The end of the stream follows its stop reason at once; a server that leaves it out must not keep people waiting.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// From the bytes of one family's stream to events. Pure: no clock, no connection.
+pub(crate) trait Reader: Send + Unpin + 'static {
+    /// Takes the next bytes of the response and gives what they complete.
+    fn push(&mut self, bytes: &[u8], out: &mut VecDeque<ModelEvent>) -> Result<(), ModelError>;
+
+    /// The stream ended in good order, which is an error if the answer is not whole.
+    fn end(&mut self, out: &mut VecDeque<ModelEvent>) -> Result<(), ModelError>;
+
+    /// The connection failed with `error`, which stands unless the answer is whole.
+    fn end_with(&mut self, error: ModelError, out: &mut VecDeque<ModelEvent>) -> Result<(), ModelError>;
+
+    /// Nothing comes any more.
+    fn is_complete(&self) -> bool;
+
+    /// Only the end of the stream is missing.
+    fn is_nearly_complete(&self) -> bool;
+}
+
 type Body = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
 
-pub(super) struct Answer {
+pub(crate) struct Answer<R> {
     /// `None` once the answer has ended, which closes the connection if it is not at its end.
     body: Option<Body>,
-    reader: AnswerReader,
+    reader: R,
     display_name: String,
     /// What the reader gave and nobody has taken yet.
     ready: VecDeque<ModelEvent>,
@@ -35,8 +52,8 @@ pub(super) struct Answer {
     alarm: Pin<Box<Sleep>>,
 }
 
-impl Answer {
-    pub fn new(response: Response, reader: AnswerReader, display_name: String, idle_timeout: Duration) -> Self {
+impl<R: Reader> Answer<R> {
+    pub fn new(response: Response, reader: R, display_name: String, idle_timeout: Duration) -> Self {
         Self {
             body: Some(Box::pin(response.bytes_stream())),
             reader,
@@ -88,7 +105,7 @@ impl Answer {
     }
 }
 
-impl Stream for Answer {
+impl<R: Reader> Stream for Answer<R> {
     type Item = Result<ModelEvent, ModelError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -1,14 +1,11 @@
-//! The API takes ids and tool names of letters, digits, `_` and `-` only. A conversation may hold others, from a model
+//! The APIs take ids and tool names of letters, digits, `_` and `-` only. A conversation may hold others, from a model
 //! of another provider: those are spelled so that the same one is always spelled the same.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Characters that the API allows in a tool's name.
-const MAX_NAME_CHARS: usize = 128;
-
 /// Different ids stay different, and a call and its result stay together.
-pub(super) fn tool_use_id(id: &str) -> Cow<'_, str> {
+pub(crate) fn tool_use_id(id: &str) -> Cow<'_, str> {
     if is_plain(id) {
         return Cow::Borrowed(id);
     }
@@ -20,11 +17,12 @@ pub(super) fn tool_use_id(id: &str) -> Cow<'_, str> {
     Cow::Owned(spelled)
 }
 
-pub(super) fn tool_name(name: &str) -> Cow<'_, str> {
-    if is_plain(name) && name.len() <= MAX_NAME_CHARS {
+/// The name in at most `max_chars` characters.
+pub(crate) fn tool_name(name: &str, max_chars: usize) -> Cow<'_, str> {
+    if is_plain(name) && name.len() <= max_chars {
         return Cow::Borrowed(name);
     }
-    let spelled: String = name.chars().take(MAX_NAME_CHARS).map(|char| if is_plain_char(char) { char } else { '_' }).collect();
+    let spelled: String = name.chars().take(max_chars).map(|char| if is_plain_char(char) { char } else { '_' }).collect();
     Cow::Owned(if spelled.is_empty() { "unnamed".to_owned() } else { spelled })
 }
 
@@ -43,7 +41,7 @@ mod tests {
     #[test]
     fn what_the_api_takes_stays_as_it_is() {
         assert_eq!(tool_use_id("toolu_01-A"), "toolu_01-A");
-        assert_eq!(tool_name("read_file"), "read_file");
+        assert_eq!(tool_name("read_file", 128), "read_file");
     }
 
     #[test]
@@ -51,8 +49,8 @@ mod tests {
         assert_eq!(tool_use_id("a.b"), "call_612e62");
         assert_eq!(tool_use_id(""), "call_");
         assert_ne!(tool_use_id("a.b"), tool_use_id("a:b"));
-        assert_eq!(tool_name("functions.read"), "functions_read");
-        assert_eq!(tool_name(""), "unnamed");
-        assert_eq!(tool_name(&"x".repeat(200)).len(), 128);
+        assert_eq!(tool_name("functions.read", 128), "functions_read");
+        assert_eq!(tool_name("", 128), "unnamed");
+        assert_eq!(tool_name(&"x".repeat(200), 64).len(), 64);
     }
 }

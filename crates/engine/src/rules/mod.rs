@@ -1,0 +1,139 @@
+//! Rules: a sentence in plain language becomes one checked query, and its rows a table with a stable name.
+//!
+//! `start.rs` takes a rule in and knows a repeat; `work.rs` is the way from there to an answer (`ask.rs`, `context.rs`, and the
+//! guard in `store::dataset`); `keep.rs` stores rows; `decide.rs` approves; `read.rs` shows what there is; `file.rs` reads the
+//! rules file, `source.rs` the data set as it is now.
+
+mod ask;
+mod context;
+mod decide;
+mod file;
+mod keep;
+mod names;
+mod outcome;
+mod query;
+mod read;
+mod schedule;
+mod source;
+mod start;
+mod tool;
+mod verbs;
+mod work;
+mod yaml;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::RunId;
+use store::dataset::DataSet;
+use store::results::Results;
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use decide::{NewVersion, VersionRefusal};
+pub use file::{FileRule, RulesFile};
+pub use outcome::{Answer, Ended, Made, Refreshed, RuleErrorCode, RuleNews, Stage};
+pub use query::{Query, QueryRows};
+pub use read::{DataSetView, Registered, RuleStatus, RuleView};
+pub use start::{RunRule, Started};
+pub use yaml::FileError;
+
+pub(crate) use schedule::spawn as spawn_schedule;
+pub(crate) use start::resume_all;
+pub(crate) use tool::AskData;
+
+/// Rules of one data set that run at once, by the contract.
+const AT_ONCE: usize = 4;
+/// Rules that wait for a place, by the contract.
+const MAX_WAITING: usize = 50;
+/// News that a slow follower may be behind. One that is further behind reads the registry.
+const NEWS: usize = 256;
+
+/// Where the data of the rules is, and what is said about it.
+#[derive(Debug, Clone)]
+pub struct RulesSetup {
+    pub data: RulesData,
+    pub file: Option<PathBuf>,
+    /// Where results are kept.
+    pub results: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub enum RulesData {
+    /// The sample data set, written to this file at first use.
+    Sample(PathBuf),
+    Own(DataSet),
+}
+
+impl RulesSetup {
+    /// The sample data set and its results, in files of this directory.
+    #[must_use]
+    pub fn sample(directory: &std::path::Path) -> Self {
+        Self { data: RulesData::Sample(directory.join("sample.db")), file: None, results: directory.join("results.db") }
+    }
+}
+
+/// The rules of this server.
+pub(crate) struct Rules {
+    setup: RulesSetup,
+    source: source::Cache,
+    results: tokio::sync::OnceCell<Results>,
+    places: Semaphore,
+    active: Mutex<HashMap<RunId, Active>>,
+    news: broadcast::Sender<RuleNews>,
+    /// One load, one decision and one removal at a time touch the tables of results.
+    keeping: tokio::sync::Mutex<()>,
+}
+
+/// A run that has not ended.
+struct Active {
+    cancel: CancellationToken,
+    answer: watch::Receiver<Option<Arc<Answer>>>,
+    account: domain::AccountId,
+    rule_id: Option<String>,
+    waiting: bool,
+}
+
+impl Rules {
+    pub(crate) fn new(setup: RulesSetup) -> Self {
+        Self {
+            setup,
+            source: source::Cache::default(),
+            results: tokio::sync::OnceCell::new(),
+            places: Semaphore::new(AT_ONCE),
+            active: Mutex::default(),
+            news: broadcast::Sender::new(NEWS),
+            keeping: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Everything that is stored from now on.
+    pub(crate) fn follow(&self) -> broadcast::Receiver<RuleNews> {
+        self.news.subscribe()
+    }
+
+    /// The results store, opened at first use.
+    async fn results(&self) -> crate::Result<&Results> {
+        let path = self.setup.results.clone();
+        let open = async || {
+            let opened = tokio::task::spawn_blocking(move || Results::open(&path)).await;
+            opened.map_err(|error| crate::Error::Internal(error.to_string()))?.map_err(crate::Error::from)
+        };
+        self.results.get_or_try_init(open).await
+    }
+
+    /// Does something with the results where blocking is allowed.
+    async fn with_results<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Results) -> Result<T, store::StoreError> + Send + 'static,
+    ) -> crate::Result<T> {
+        let results = self.results().await?.clone();
+        let done = tokio::task::spawn_blocking(move || work(&results)).await;
+        Ok(done.map_err(|error| crate::Error::Internal(error.to_string()))??)
+    }
+
+    fn active(&self) -> MutexGuard<'_, HashMap<RunId, Active>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,81 @@
+//! What is refused here, in this API's words: `{"detail":…,"code":…}`, the form of the chats API.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use engine::{Error, VersionRefusal};
+use serde_json::json;
+
+use crate::kit::error::{Form, Refusal};
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thing {
+    Rule,
+    Run,
+    Table,
+}
+
+/// A refusal of the rules API.
+#[derive(Debug)]
+pub(super) enum RulesError {
+    Usual(Refusal),
+    Words { status: StatusCode, code: &'static str, detail: String },
+}
+
+impl RulesError {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Words { status, code, detail: detail.into() }
+    }
+
+    /// What is not there is named.
+    pub(super) fn about(thing: Thing) -> impl Fn(Error) -> Self {
+        move |error| match error {
+            Error::NotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                match thing {
+                    Thing::Rule => "Rule not found",
+                    Thing::Run => "Run not found",
+                    Thing::Table => "Table not found",
+                },
+            ),
+            other => Self::Usual(other.into()),
+        }
+    }
+
+    pub(super) fn unavailable(_reason: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Data set is not available")
+    }
+}
+
+impl<E> From<E> for RulesError
+where
+    Refusal: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self::Usual(error.into())
+    }
+}
+
+impl From<VersionRefusal> for RulesError {
+    fn from(refusal: VersionRefusal) -> Self {
+        match refusal {
+            VersionRefusal::Changed => Self::new(StatusCode::CONFLICT, "conflict", "This version has changed"),
+            VersionRefusal::AlreadyDecided => Self::new(StatusCode::CONFLICT, "conflict", "Already decided"),
+            VersionRefusal::NoApprovedVersion => Self::new(StatusCode::CONFLICT, "conflict", "No approved version"),
+            VersionRefusal::Guard(reason) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_sql", reason),
+            VersionRefusal::Failed(message) => Self::new(StatusCode::CONFLICT, "failed", message),
+            VersionRefusal::Unavailable(reason) => Self::unavailable(reason),
+        }
+    }
+}
+
+impl IntoResponse for RulesError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Usual(refusal) => refusal.render(Form::Chats),
+            Self::Words { status, code, detail } => (status, Json(json!({"detail": detail, "code": code}))).into_response(),
+        }
+    }
+}

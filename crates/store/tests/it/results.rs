@@ -1,0 +1,135 @@
+//! Results: loaded whole or not at all, shown under their names, and fast enough for a million rows.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use store::dataset::{BATCHES, Batch, Cell, CellType, DataSet, Limits, ResultColumn, SqliteSet};
+use store::results::{Order, Page, Results};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+fn columns() -> Vec<ResultColumn> {
+    let column = |name: &str, cell_type| ResultColumn { name: name.to_owned(), cell_type };
+    vec![column("id", CellType::Integer), column("odd \"name\"", CellType::Text), column("flag", CellType::Boolean)]
+}
+
+fn rows(from: i64, to: i64) -> Vec<Vec<Cell>> {
+    (from..to).map(|id| vec![Cell::Int(id), Cell::Text(format!("row {id}")), Cell::Bool(id % 2 == 0)]).collect()
+}
+
+async fn load(results: &Results, name: &str, batches: Vec<Batch>, whole: bool) -> Option<store::results::Loaded> {
+    let (sender, mut receiver) = mpsc::channel(BATCHES);
+    let (results, name) = (results.clone(), name.to_owned());
+    let loading = tokio::task::spawn_blocking(move || results.load(&name, 7, 2, &mut receiver, || whole));
+    for batch in batches {
+        sender.send(batch).await.unwrap();
+    }
+    drop(sender);
+    loading.await.unwrap().unwrap()
+}
+
+async fn all(results: &Results, name: &str, page: Page) -> Vec<Vec<Cell>> {
+    let (sender, mut receiver) = mpsc::channel(BATCHES);
+    let table = results.table(name).unwrap().unwrap();
+    let results = results.clone();
+    let sending = tokio::task::spawn_blocking(move || results.send(&table, &page, &sender));
+    let mut all = Vec::new();
+    while let Some(batch) = receiver.recv().await {
+        if let Batch::Rows(rows) = batch {
+            all.extend(rows);
+        }
+    }
+    sending.await.unwrap().unwrap();
+    all
+}
+
+#[tokio::test]
+async fn what_is_loaded_is_read_and_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("results.db");
+    let results = Results::open(&path).unwrap();
+    let loaded = load(&results, "rule_a_1", vec![Batch::Columns(columns()), Batch::Rows(rows(0, 5))], true).await.unwrap();
+    assert_eq!((loaded.table.rows, loaded.preview.len()), (5, 2));
+    assert_eq!(all(&results, "rule_a_1", Page::default()).await, rows(0, 5));
+    let order = Some(Order { column: "id".to_owned(), descending: true });
+    let page = Page { limit: Some(2), offset: 1, order };
+    assert_eq!(all(&results, "rule_a_1", page).await, rows(2, 4).into_iter().rev().collect::<Vec<_>>());
+    results.show("rule_a", "rule_a_1").unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let shown: String =
+        connection.query_row("SELECT \"odd \"\"name\"\"\" FROM rule_a WHERE id = 3", [], |row| row.get(0)).unwrap();
+    assert_eq!(shown, "row 3");
+    load(&results, "rule_a_2", vec![Batch::Columns(columns()), Batch::Rows(rows(3, 9))], true).await.unwrap();
+    let (new, old) = (results.table("rule_a_2").unwrap().unwrap(), results.table("rule_a_1").unwrap().unwrap());
+    assert_eq!(results.difference(&new, &old, &["id".to_owned()]).unwrap(), Some((4, 3)));
+    assert_eq!(results.difference(&new, &old, &["nothing".to_owned()]).unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_a_load_that_broke_off_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("results.db");
+    let results = Results::open(&path).unwrap();
+    let batches = vec![Batch::Columns(columns()), Batch::Rows(rows(0, 5))];
+    assert_eq!(load(&results, "rule_b_1", batches, false).await, None);
+    assert_eq!(tables(&path), 0);
+    // What a crash left is removed at the next start.
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE rule_b_2 (c1)").unwrap();
+    assert_eq!(tables(&path), 1);
+    Results::open(&path).unwrap();
+    assert_eq!(tables(&path), 0);
+}
+
+fn tables(path: &Path) -> i64 {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'rule_*'";
+    Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// A million rows, beside a bare `CREATE TABLE AS` of the same rows in the same run. Small where nobody has the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_million_rows_are_stored_quickly() {
+    let long = std::env::var_os("COLLOQUY_LONG").is_some();
+    let count: u64 = if long { 1_000_000 } else { 20_000 };
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data.db");
+    let connection = Connection::open(&data).unwrap();
+    let fill = format!(
+        "PRAGMA journal_mode = WAL; CREATE TABLE big (id INTEGER PRIMARY KEY, name TEXT, amount REAL, day DATE); \
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+         INSERT INTO big SELECT i, 'customer number ' || i, i * 1.5, '2025-01-14' FROM n;"
+    );
+    connection.execute_batch(&fill).unwrap();
+    connection.execute_batch("PRAGMA synchronous = FULL").unwrap();
+    let began = Instant::now();
+    connection.execute_batch("CREATE TABLE copy AS SELECT id, name, amount, day FROM big").unwrap();
+    let bare = began.elapsed();
+    connection.close().unwrap();
+
+    let results = Results::open(&directory.path().join("results.db")).unwrap();
+    let set = SqliteSet::new(data);
+    let mut schema = set.schema().unwrap();
+    schema.allow_everything();
+    let limits = Limits { rows: 10_000_000, bytes: 1 << 40, time_ms: 300_000, cost: 1e18 };
+    let (sender, mut receiver) = mpsc::channel(BATCHES);
+    let began = Instant::now();
+    let loader = results.clone();
+    let loading = tokio::task::spawn_blocking(move || loader.load("rule_big_1", 1, 20, &mut receiver, || true));
+    let sql = "SELECT id, name, amount, day FROM \"big\"";
+    let ran = DataSet::Sqlite(set).run(sql, &Arc::new(schema), limits, &CancellationToken::new(), sender).await.unwrap();
+    let loaded = loading.await.unwrap().unwrap().unwrap();
+    let ours = began.elapsed();
+    assert_eq!((ran.rows, loaded.table.rows), (count, count));
+    let began = Instant::now();
+    let page = all(&results, "rule_big_1", Page { limit: Some(200), ..Page::default() }).await;
+    let first_page = began.elapsed();
+    assert_eq!(page.len(), 200);
+    let ratio = ours.as_secs_f64() / bare.as_secs_f64();
+    eprintln!("{count} rows: bare {bare:?}, stored {ours:?} ({ratio:.2} x), first page {first_page:?}");
+    // Only an optimised build is a fair match for SQLite, which is one.
+    if long && !cfg!(debug_assertions) {
+        assert!(ratio <= 2.5, "{ratio:.2}");
+        assert!(first_page < Duration::from_millis(200), "{first_page:?}");
+    }
+}
