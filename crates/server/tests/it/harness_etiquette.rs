@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::harness_upstream::Asked;
 
 const MAX_BREAKPOINTS: usize = 4;
-const KNOWN_FIELDS: [&str; 8] = ["model", "max_tokens", "stream", "thinking", "tools", "system", "messages", "metadata"];
+const KNOWN_FIELDS: [&str; 9] =
+    ["tool_choice", "model", "max_tokens", "stream", "thinking", "tools", "system", "messages", "metadata"];
 
 /// Everything that is wrong with a request.
 pub fn complaints_about(asked: &Asked, key: &str) -> Vec<String> {

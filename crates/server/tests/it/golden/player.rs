@@ -218,6 +218,8 @@ impl<'a> Player<'a> {
 
     async fn disconnect(&mut self, on: &str) -> Result<(), Fault> {
         let mut open = self.lines.remove(on).ok_or_else(|| Fault(format!("there is no socket or stream {on:?}")))?;
+        // What was sent before has left.
+        sleep(EVENTUALLY_STEP).await;
         open.reader.abort();
         // Only when the task has gone is the connection closed.
         let _ = (&mut open.reader).await;
