@@ -14,6 +14,7 @@ mod hub;
 pub mod jobs;
 mod messages;
 mod nodes;
+mod outside;
 mod questions;
 mod refused;
 mod request_key;
@@ -23,7 +24,6 @@ mod turns;
 
 use std::sync::Arc;
 
-use domain::egress::EgressRules;
 use domain::{
     Clock, Conversation, ConversationId, Cursor, Home, Job, JobId, JobState, LanguageModel, Principal, Question, TurnId,
 };
@@ -36,9 +36,13 @@ pub use catalogue::{Catalogue, ProviderView};
 pub use conversations::{Change, ImportedMessage, NewConversation, Paging, SearchHit, TITLES_TO_REPLACE};
 pub use error::{Error, Result};
 pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS, What};
-pub use hub::{AgentChange, AgentToken, NewAgent, TokenRef};
+pub use hub::{
+    Activity, AgentChange, AgentToken, ChannelChange, ChatAct, ChatFilter, ChatPost, ContactView, Draft, HubEntry, HubFeed,
+    HubNews, MessagePage, NewAgent, OutboxPart, OutboxState, Permission, Taken, Tested, TokenRef, window_of,
+};
 pub use messages::{Answering, Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
 pub use nodes::{Nodes, Sharing};
+pub use outside::Outside;
 pub use questions::Reply;
 pub use refused::{Refused, RefusedKind};
 pub use request_key::RequestKey;
@@ -80,15 +84,16 @@ pub struct HubSettings {
     pub is_sign_in_off: bool,
     /// Others than this machine can reach the server, so passwords must not be guessable.
     pub is_reachable_by_others: bool,
-    /// Which addresses may be called that somebody typed.
-    pub egress: EgressRules,
+    pub outside: Outside,
+    /// Under which address others reach the server.
+    pub public_url: Option<String>,
 }
 
 impl HubSettings {
     /// For a server that only this machine can reach, and whose users sign in.
     #[must_use]
     pub fn new(seal_key: [u8; SEAL_KEY_BYTES]) -> Self {
-        Self { seal_key, is_sign_in_off: false, is_reachable_by_others: false, egress: EgressRules::default() }
+        Self { seal_key, is_sign_in_off: false, is_reachable_by_others: false, outside: Outside::closed(), public_url: None }
     }
 }
 
@@ -127,6 +132,8 @@ struct Inner {
     accounts: accounts::Accounts,
     workers: jobs::Workers,
     rights: access::Rights,
+    hub_log: hub::HubLog,
+    outbox: hub::Outbox,
     seal: seal::Seal,
     rules: rules::Rules,
 }
@@ -171,6 +178,8 @@ impl Engine {
                 accounts: accounts::Accounts::default(),
                 workers: jobs::Workers::new(kinds),
                 rights: access::Rights::default(),
+                hub_log: hub::HubLog::default(),
+                outbox: hub::Outbox::default(),
                 seal: seal::Seal::new(&parts.settings.hub.seal_key)?,
                 rules: rules::Rules::new(parts.settings.rules.clone()),
                 settings: parts.settings,
@@ -184,6 +193,7 @@ impl Engine {
         ask_data.give(&engine);
         rules::resume_all(&engine).await?;
         rules::spawn_schedule(&engine);
+        hub::start(&engine).await?;
         jobs::start(&engine).await;
         Ok(engine)
     }
@@ -218,6 +228,11 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.inner.clock
+    }
+
+    /// Other programs: agents, platforms, and the guarded way to them.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.inner.settings.hub.outside
     }
 
     pub(crate) fn rights(&self) -> access::Rights {

@@ -1,13 +1,14 @@
 //! Requests that must not be done twice, whatever the network does.
 
-use domain::{Principal, Timestamp};
+use domain::hub::HubId as _;
+use domain::{AccountId, Principal, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use store::{Tx, request_keys};
 
 use crate::accounts::hex;
-use crate::{Error, Result};
+use crate::{Engine, Error, Result};
 
 /// How long an answer is remembered.
 const REMEMBERED_MS: i64 = 24 * 60 * 60 * 1000;
@@ -46,7 +47,7 @@ pub(crate) fn once<T: Serialize + DeserializeOwned>(
     let answer = work(tx)?;
     let RequestKey { key, fingerprint } = key;
     let remembered = request_keys::Remembered { fingerprint, answer: serde_json::to_string(&answer).map_err(unreadable)? };
-    request_keys::insert(tx, who.account(), &key, &remembered, at)?;
+    request_keys::insert(tx, keeper(who), &key, &remembered, at)?;
     Ok(answer)
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn once<T: Serialize + DeserializeOwned>(
 /// [`Error::Conflict`]: the key stands for another request.
 pub(crate) fn answer<T: DeserializeOwned>(tx: &mut Tx, who: Principal, key: &RequestKey) -> Result<Option<T>> {
     let RequestKey { key, fingerprint } = key;
-    let Some(before) = request_keys::get(tx, who.account(), key)? else { return Ok(None) };
+    let Some(before) = request_keys::get(tx, keeper(who), key)? else { return Ok(None) };
     if before.fingerprint != *fingerprint {
         return Err(Error::Conflict);
     }
@@ -76,4 +77,32 @@ pub(crate) fn fingerprint(pieces: &[&[u8]]) -> String {
         hash.update(piece);
     }
     hex(&hash.finalize())
+}
+
+/// Under whom keys are kept: agents have no account, and each has keys of its own.
+fn keeper(who: Principal) -> AccountId {
+    match who {
+        Principal::Owner | Principal::Account { .. } => who.account(),
+        Principal::Agent { id, .. } => AccountId::from_uuid(id.uuid()),
+    }
+}
+
+/// Answers that are remembered beside the work that they are about.
+impl Engine {
+    /// What was answered under this key before.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`]: the key stands for another request; or the database's.
+    pub async fn answered(&self, who: Principal, key: RequestKey) -> Result<Option<serde_json::Value>> {
+        self.inner.store.read(move |tx| answer(tx, who, &key)).await
+    }
+
+    /// Remembers an answer; of two under one key the first one counts, and is returned.
+    ///
+    /// # Errors
+    /// As [`Self::answered`].
+    pub async fn remember(&self, who: Principal, key: RequestKey, answer: serde_json::Value) -> Result<serde_json::Value> {
+        let at = self.inner.clock.now();
+        self.inner.store.write(move |tx| once(tx, who, Some(key), at, |_| Ok(answer))).await
+    }
 }

@@ -34,8 +34,8 @@ pub struct App {
     pub drain: CancellationToken,
     /// Frames per second that one socket may send for long; 0 is no limit.
     pub socket_rate: u32,
-    /// How often accounts and agents may ask the hub.
-    pub hub: hub::Limits,
+    /// What the hub remembers of those who call it.
+    pub hub: hub::Hub,
     /// What answers the paths that belong to no API: the web app.
     pub web: Router,
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use domain::egress::AllowList;
 use domain::{ModelName, Provider};
 use engine::DataSet;
 use models::{AnthropicConfig, OpenAiConfig};
@@ -40,6 +41,8 @@ pub struct ServerConfig {
     pub rules_data: Option<DataSet>,
     /// Where tools work unless a conversation says otherwise.
     pub workdir: PathBuf,
+    /// Private addresses that may be called though somebody else chose them.
+    pub egress_allow: AllowList,
     /// Frames per second for one socket; 0 means no limit.
     pub socket_rate: u32,
     pub log: String,
@@ -95,6 +98,7 @@ impl ServerConfig {
             rules_file: None,
             rules_data: None,
             workdir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            egress_allow: AllowList::default(),
             socket_rate: DEFAULT_SOCKET_RATE,
             log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,

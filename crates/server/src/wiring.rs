@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use domain::egress::{AllowList, EgressRules};
+use channels::egress::{GuardedClient, SystemResolver};
+use domain::egress::EgressRules;
+use domain::sockets::egress::Egress;
 use domain::{Clock, ModelName, Provider, SystemClock};
 use engine::{Catalogue, Engine, Parts, RulesData, RulesFile, RulesSetup};
 use faces::{App, AuthMode, Boundary};
@@ -97,7 +99,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
         boundary,
         drain: drain.clone(),
         socket_rate: config.socket_rate,
-        hub: faces::hub::Limits::default(),
+        hub: faces::hub::Hub::default(),
         web,
     };
     say_panics();
@@ -164,11 +166,19 @@ fn boundary(config: &ServerConfig) -> Result<Boundary, StartError> {
 
 fn hub_settings(config: &ServerConfig, data_dir: &DataDir, addresses: &[SocketAddr]) -> Result<engine::HubSettings, StartError> {
     let is_reachable_by_others = config.listen.iter().any(|address| !address.ip().to_canonical().is_loopback());
+    let rules = EgressRules::new(config.egress_allow.clone(), addresses.to_vec());
+    let client = GuardedClient::new(rules, Arc::new(SystemResolver)).map_err(|error| StartError::Settings(error.to_string()))?;
+    let egress: Arc<dyn Egress> = Arc::new(client);
     Ok(engine::HubSettings {
         seal_key: data_dir.seal_key_or_new()?,
         is_sign_in_off: config.auth == Auth::Off,
         is_reachable_by_others,
-        egress: EgressRules::new(AllowList::default(), addresses.to_vec()),
+        outside: engine::Outside {
+            agents: Arc::new(channels::AgentWebhook::new(Arc::clone(&egress))),
+            channels: channels::connectors(&egress),
+            egress,
+        },
+        public_url: config.public_url.as_ref().map(|url| format!("{}{}", url.origin, url.prefix)),
     })
 }
 

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_nodes.sql"),
     include_str!("migrations/0005_homes_and_questions.sql"),
     include_str!("migrations/0006_rules.sql"),
+    include_str!("migrations/0007_hub.sql"),
 ];
 
 /// The newest schema that this version knows.

@@ -89,6 +89,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words!(AgentKind { Webhook = "webhook", Builtin = "builtin" });
 words!(AgentScope { All = "all", Linked = "linked" });
 words!(OnNewMessage { Collect = "collect", Interrupt = "interrupt" });

@@ -1,9 +1,17 @@
 //! The nouns of the hub: people and agents who answer contacts on connected platforms.
 
 mod agent;
+mod channel;
+mod chat;
+mod delivery;
+mod event;
 mod ids;
 
 pub use agent::{Agent, AgentKind, AgentScope, OnNewMessage};
+pub use channel::{Channel, Health, InboundAuth, Takeover};
+pub use chat::{Attachment, Chat, ChatAgent, ChatMessage, ChatView, Floor, Holder, LastMessage, Sender, SenderType};
+pub use delivery::{AgentDelivery, DeliveryState};
+pub use event::{HubEvent, HubEventKind, SeenBy};
 pub use ids::{
     AgentId, ChannelId, ChatAgentId, ChatId, ChatMessageId, ContactId, DeliveryId, DraftId, HubId, IdentityId, TokenId,
 };

@@ -23,6 +23,21 @@ pub trait Egress: Send + Sync + 'static {
     async fn call(&self, call: Call) -> Result<Answer, CallError>;
 }
 
+/// The way of a program that calls nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoEgress;
+
+#[async_trait]
+impl Egress for NoEgress {
+    async fn check(&self, _url: &str, _chosen_by: ChosenBy) -> Result<Resolution, AddressNotAllowed> {
+        Err(AddressNotAllowed)
+    }
+
+    async fn call(&self, _call: Call) -> Result<Answer, CallError> {
+        Err(AddressNotAllowed.into())
+    }
+}
+
 /// Whether the name of an allowed address stands for something now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resolution {

@@ -10,6 +10,10 @@ use store::Tx;
 pub(crate) struct Rights(Arc<AtomicU64>);
 
 impl Rights {
+    pub(crate) fn version(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// The rights change when this transaction is on disk.
     pub(crate) fn change_with(&self, tx: &mut Tx) {
         let version = Arc::clone(&self.0);

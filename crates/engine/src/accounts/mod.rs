@@ -23,8 +23,9 @@ pub use sign_in::{Cookie, SignInCode};
 pub use tokens::{PersonalToken, Proven, Secret, TokenView};
 pub use users::AccountChange;
 
-pub(crate) use secrets::{fresh, hash, hex, random_bytes};
+pub(crate) use secrets::{fresh, hash, hex, random_bytes, random_number, random_secret, random_word};
 pub(crate) use tokens::{AGENT_TOKEN_MS, Issue, issue, view};
+pub(crate) use users::known as known_account;
 
 /// What is remembered of proofs in memory.
 #[derive(Debug)]

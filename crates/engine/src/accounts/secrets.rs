@@ -2,17 +2,22 @@
 
 use std::fmt::Write;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use domain::hub::HubId;
 use sha2::{Digest, Sha256};
 use store::Tx;
 use store::hub::{self, Table};
 
+use super::tokens::Secret;
 use crate::{Error, Result};
 
 /// As in ids: what people read to each other over the phone.
 const ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
 /// 158 bits.
 const TOKEN_CHARACTERS: usize = 32;
+/// As much as HMAC-SHA256 has room for, and within the 24 to 64 of Standard Webhooks.
+const SECRET_BYTES: usize = 32;
 /// How often a new id may turn out to be given already. Once is a wonder.
 const TRIES: usize = 8;
 
@@ -47,6 +52,20 @@ pub(crate) fn new_token(prefix: &str) -> String {
         token.extend(characters.take(end - token.len()).map(|byte| char::from(*byte)));
     }
     token
+}
+
+/// A secret for Standard Webhooks.
+pub(crate) fn random_secret() -> Secret {
+    Secret(format!("whsec_{}", BASE64_STANDARD.encode(random_bytes::<SECRET_BYTES>())))
+}
+
+/// 48 random characters of those that every platform takes.
+pub(crate) fn random_word() -> String {
+    new_token("w").chars().chain(new_token("").chars().filter(|char| *char != '_')).filter(|char| *char != '_').take(48).collect()
+}
+
+pub(crate) fn random_number() -> u64 {
+    u64::from_le_bytes(random_bytes())
 }
 
 /// `tkn_ab12...wxyz`: enough to know a token by, too little to use it.

@@ -2,6 +2,7 @@
 //! refused as well, whatever a model asks for.
 
 mod direct;
+mod hub;
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ pub(crate) async fn profile(engine: &Engine, conversation: &Conversation, turn: 
     Ok(match conversation.home {
         Home::Direct => direct::profile(engine, conversation, turn),
         // Nobody has made an agent for it, and what nobody gave it has not.
-        Home::Project | Home::Hub => AgentProfile {
+        Home::Hub => hub::profile(engine, conversation, turn).await?,
+        Home::Project => AgentProfile {
             model: conversation.model.clone(),
             mode: turn.mode,
             instructions: "You are an agent in a conversation. You have no tools here. Be brief and exact.".to_owned(),

@@ -1,5 +1,42 @@
 //! People and agents who answer contacts on connected platforms.
+//!
+//! What a contact writes is taken in by `intake.rs`, waits in `buffer.rs` until its burst is over, and goes to an agent by
+//! `call.rs` or `builtin.rs`; what people and agents say goes out by `say.rs`. Who may speak is decided in `floor.rs`, and
+//! what operators see of all this leaves through `changes.rs` and `live.rs`.
 
 mod agents;
+mod buffer;
+mod builtin;
+mod call;
+mod changes;
+mod channels;
+mod chats;
+mod contacts;
+mod deliver;
+mod deliveries;
+mod floor;
+mod intake;
+mod live;
+mod say;
+mod secrets;
+mod sweep;
+mod window;
 
 pub use agents::{AgentChange, AgentToken, NewAgent, TokenRef};
+pub(crate) use buffer::EndBurst;
+pub(crate) use builtin::RunBuiltin;
+pub(crate) use call::{CallWebhook, ReplyDue};
+pub use channels::{ChannelChange, Permission};
+pub use chats::ChatAct;
+pub use contacts::ContactView;
+pub(crate) use deliver::Outbox;
+pub use deliveries::Tested;
+pub(crate) use floor::ReturnFloor;
+pub use intake::Taken;
+pub use live::{HubEntry, HubFeed, HubNews};
+pub(crate) use live::{HubLog, start};
+pub use say::{ChatPost, MessagePage};
+pub use store::hub::chats::Filter as ChatFilter;
+pub use store::hub::notes::{Activity, Draft};
+pub use store::hub::outbox::{Part as OutboxPart, State as OutboxState};
+pub use window::of as window_of;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Completed};
-use crate::Error;
+use crate::{Error, hub};
 
 /// A kind of job. The struct itself is what is stored, as JSON, so its fields must stay readable by later versions.
 ///
@@ -145,6 +145,11 @@ impl Kinds {
     #[must_use]
     pub fn ours() -> Self {
         Self::default()
+            .with::<hub::EndBurst>()
+            .with::<hub::CallWebhook>()
+            .with::<hub::RunBuiltin>()
+            .with::<hub::ReplyDue>()
+            .with::<hub::ReturnFloor>()
     }
 
     /// Adds a kind.

@@ -3,14 +3,16 @@
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::Uri;
-use domain::hub::{AgentKind, AgentScope, ChannelId, HubId as _, OnNewMessage, TokenId};
+use domain::hub::{AgentDelivery, AgentKind, AgentScope, ChannelId, DeliveryState, HubId as _, OnNewMessage, TokenId};
 use domain::{Mode, ModelName};
 use engine::{AgentChange, Refused, TokenRef};
 use serde_json::{Value, json};
 
 use super::accounts::{Answer, flag, is_active, known};
 use super::caller::Caller;
+use super::channels::page;
 use super::fields::Fields;
+use super::outgoing;
 use super::wire::{AgentView, NewAgentView};
 use crate::App;
 use crate::kit::time;
@@ -100,6 +102,45 @@ pub async fn new_secret(State(app): State<App>, caller: Caller, Path(id): Path<S
     app.engine.must_be_admin(caller.who)?;
     let secret = app.engine.new_agent_secret(caller.who, known(&id, Refused::NO_AGENT)?).await?;
     Ok(Json(json!({"webhook_secret": secret.0})))
+}
+
+/// `POST /auth/agents/{id}/test`: calls it with no messages.
+pub async fn test(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let tested = app.engine.test_agent(caller.who, known(&id, Refused::NO_AGENT)?).await?;
+    Ok(Json(json!({"ok": tested.ok, "status": tested.status, "ms": tested.took_ms, "error": tested.error})))
+}
+
+/// `GET /auth/agents/{id}/deliveries?state=`: the newest first.
+pub async fn deliveries(State(app): State<App>, caller: Caller, Path(id): Path<String>, uri: Uri) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let mut query = Fields::query(&uri, &["state", "limit", "offset"]);
+    let state = query.one_of("state", &["open", "failed", "done", "superseded", "cancelled"], DeliveryState::parse);
+    let page = page(&mut query);
+    query.end()?;
+    let (deliveries, total) = app.engine.deliveries(caller.who, known(&id, Refused::NO_AGENT)?, state, page).await?;
+    let shown: Vec<Value> = deliveries.iter().map(delivery).collect();
+    Ok(Json(outgoing::page("deliveries", shown, page.0, total)))
+}
+
+/// `POST /auth/agents/{id}/deliveries/{dlv}/retry`: a dead letter is sent once more, as the same delivery.
+pub async fn retry_delivery(State(app): State<App>, caller: Caller, Path((id, name)): Path<(String, String)>) -> Answer<Value> {
+    app.engine.must_be_admin(caller.who)?;
+    let named = known(&name, Refused::NO_DELIVERY)?;
+    Ok(Json(delivery(&app.engine.retry_delivery(caller.who, known(&id, Refused::NO_AGENT)?, named).await?)))
+}
+
+fn delivery(delivery: &AgentDelivery) -> Value {
+    json!({
+        "id": delivery.id.spelled(),
+        "chat_id": delivery.chat.spelled(),
+        "state": delivery.state.as_str(),
+        "attempts": delivery.attempts,
+        "next_at": delivery.next_at.map(time::naive),
+        "status": delivery.status,
+        "error": delivery.error,
+        "created_at": time::naive(delivery.created_at),
+    })
 }
 
 /// Everything but the name. Fields that may be nothing are set to nothing by `null`.

@@ -28,7 +28,7 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, HubError> {
         let proof = prove(parts, app).await?.ok_or(HubError::NoToken)?;
-        app.hub.take(proof.principal, app.engine.clock().now())?;
+        app.hub.limits.take(proof.principal, app.engine.clock().now())?;
         Ok(Self { who: proof.principal, token: proof.token })
     }
 }

@@ -36,6 +36,18 @@ impl Fields {
         Ok((Self::parsed(&bytes)?, bytes))
     }
 
+    /// Reads a body that may be missing, which is like an empty object.
+    ///
+    /// # Errors
+    /// As [`Self::body`].
+    pub async fn optional_body(request: Request) -> Result<(Self, bytes::Bytes), HubError> {
+        let bytes = json::read_raw(request).await?;
+        if matches!(bytes.trim_ascii(), b"" | b"null") {
+            return Ok((Self { place: "body", fields: Map::new(), errors: Vec::new() }, bytes));
+        }
+        Ok((Self::parsed(&bytes)?, bytes))
+    }
+
     fn parsed(bytes: &[u8]) -> Result<Self, HubError> {
         match json::parse_object_bytes(bytes) {
             Ok(object) => Ok(Self { place: "body", fields: object.into_map(), errors: Vec::new() }),
@@ -189,6 +201,36 @@ impl Fields {
         parsed
     }
 
+    /// As [`Self::one_of`], for a field that must be there.
+    pub fn must_be_one_of<T>(&mut self, name: &str, words: &[&str], parse: impl FnOnce(&str) -> Option<T>) -> Found<T> {
+        match self.fields.get(name) {
+            None => self.missing(name),
+            Some(Value::Null) => {
+                let expected = quoted(words);
+                self.wrong(name, "enum", &format!("Input should be {expected}"), Some(json!({"expected": expected})));
+            }
+            Some(_) => return self.one_of(name, words, parse),
+        }
+        None
+    }
+
+    pub fn dictionary(&mut self, name: &str) -> Found<Map<String, Value>> {
+        match self.raw(name)? {
+            Value::Object(fields) => {
+                let fields = fields.clone();
+                if holds_nul(&Value::Object(fields.clone())) {
+                    self.refuse(name, NUL);
+                    return None;
+                }
+                Some(fields)
+            }
+            _ => {
+                self.wrong(name, "dict_type", "Input should be a valid dictionary", None);
+                None
+            }
+        }
+    }
+
     /// A list of texts.
     pub fn texts(&mut self, name: &str) -> Found<Vec<String>> {
         let Value::Array(items) = self.raw(name)? else {
@@ -260,6 +302,15 @@ fn masked(name: &str, value: &Value) -> Value {
 
 fn masked_object(fields: &Map<String, Value>) -> Value {
     Value::Object(fields.iter().map(|(name, value)| (name.clone(), masked(name, value))).collect())
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// `'a', 'b' or 'c'`.

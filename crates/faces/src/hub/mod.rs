@@ -3,11 +3,25 @@
 mod accounts;
 mod agents;
 mod caller;
+mod channels;
+mod chats;
+mod contacts;
 mod error;
 mod fields;
+pub(crate) mod incoming;
 mod limit;
+pub(crate) mod outgoing;
 mod routes;
+mod small;
+mod sockets;
 mod wire;
 
-pub use limit::Limits;
 pub use routes::routes;
+pub use sockets::Counted;
+
+/// What the hub remembers of those who call it.
+#[derive(Debug, Clone, Default)]
+pub struct Hub {
+    pub limits: limit::Limits,
+    pub sockets: sockets::Sockets,
+}

@@ -1,13 +1,17 @@
 //! All paths of the hub. Each answers with and without a slash behind it.
 
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
-use super::{accounts, agents};
+use super::{accounts, agents, channels, chats, contacts, small};
 use crate::App;
 use crate::kit::Routes as _;
 
 pub fn routes() -> Router<App> {
+    Router::new().merge(people()).merge(of_channels()).merge(of_chats()).merge(rest())
+}
+
+fn people() -> Router<App> {
     Router::new()
         .at("/auth/has-users", get(accounts::has_users))
         .at("/auth/signup", post(accounts::sign_up))
@@ -21,4 +25,47 @@ pub fn routes() -> Router<App> {
         .at("/auth/agents/{agent}/tokens", get(agents::tokens).post(agents::new_token))
         .at("/auth/agents/{agent}/tokens/{token}", delete(agents::revoke_token))
         .at("/auth/agents/{agent}/webhook-secret", post(agents::new_secret))
+        .at("/auth/agents/{agent}/test", post(agents::test))
+        .at("/auth/agents/{agent}/deliveries", get(agents::deliveries))
+        .at("/auth/agents/{agent}/deliveries/{delivery}/retry", post(agents::retry_delivery))
+}
+
+fn of_channels() -> Router<App> {
+    Router::new()
+        .at("/channels", get(channels::list).post(channels::create))
+        .at("/channels/platforms", get(channels::platforms))
+        .at("/channels/{channel}", get(channels::show).put(channels::change).delete(channels::remove))
+        .at("/channels/{channel}/credentials", get(channels::credentials))
+        .at("/channels/{channel}/permissions", get(channels::permissions))
+        .at("/channels/{channel}/permissions/{user}", put(channels::grant).delete(channels::revoke))
+        .at("/channels/{channel}/outbox", get(channels::outbox))
+        .at("/channels/{channel}/chats", get(chats::of_channel))
+}
+
+fn of_chats() -> Router<App> {
+    Router::new()
+        .at("/chats", get(chats::of_all))
+        .at("/channels/{channel}/chats/{chat}", get(chats::show).delete(chats::remove))
+        .at("/channels/{channel}/chats/{chat}/assign", post(chats::assign))
+        .at("/channels/{channel}/chats/{chat}/unassign", post(chats::unassign))
+        .at("/channels/{channel}/chats/{chat}/read", post(chats::read))
+        .at("/channels/{channel}/chats/{chat}/take", post(chats::take))
+        .at("/channels/{channel}/chats/{chat}/release", post(chats::release))
+        .at("/channels/{channel}/chats/{chat}/drafts", get(chats::drafts))
+        .at("/channels/{channel}/chats/{chat}/activity", get(chats::activity))
+        .at("/channels/{channel}/chats/{chat}/messages", get(chats::messages).post(chats::say))
+        .at("/channels/{channel}/chats/{chat}/messages/{message}/resend", post(chats::resend))
+        .at("/channels/{channel}/chats/{chat}/agents", get(chats::agents).post(chats::link))
+        .at("/channels/{channel}/chats/{chat}/agents/{agent}", get(chats::agent).put(chats::set_agent).delete(chats::unlink))
+        .at("/webhooks/agent/{chat}", post(chats::say_in_chat))
+}
+
+fn rest() -> Router<App> {
+    Router::new()
+        .at("/contacts/{contact}", get(contacts::show))
+        .at("/contacts/{contact}/merge", post(contacts::merge))
+        .at("/contacts/{contact}/opt-out", delete(contacts::end_opt_out))
+        .at("/ws/stats", get(small::stats))
+        .at("/globals", get(small::globals))
+        .at("/menu", get(small::menu))
 }

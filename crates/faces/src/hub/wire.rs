@@ -4,6 +4,7 @@ use domain::Account;
 use domain::hub::{Agent, HubId as _};
 use engine::{AgentToken, Secret, Session};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::kit::time;
 
@@ -110,4 +111,119 @@ impl From<(AgentToken, Secret)> for AgentProofs {
     fn from((token, Secret(webhook_secret)): (AgentToken, Secret)) -> Self {
         Self { access_token: token.token.0, token_expires_at: time::with_z(token.expires_at), webhook_secret }
     }
+}
+
+#[derive(Debug, Serialize)]
+pub struct ChannelView {
+    pub id: String,
+    pub name: String,
+    pub platform: &'static str,
+    pub api_to_send_message: Option<String>,
+    pub inbound_url: String,
+    pub inbound_auth: &'static str,
+    pub webhook_base_url: Option<String>,
+    pub takeover: &'static str,
+    pub takeover_minutes: i64,
+    pub buffer_max_messages: i64,
+    pub send_read_receipts: bool,
+    pub window_hours: Option<i64>,
+    pub health: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ChatView {
+    pub id: String,
+    pub name: String,
+    pub external_id: String,
+    pub channel_id: String,
+    pub assigned_user_id: Option<String>,
+    pub last_message_ts: Option<String>,
+    pub last_sender_type: Option<&'static str>,
+    pub last_message: Option<String>,
+    pub meta_data: Map<String, Value>,
+    pub extra_data: Map<String, Value>,
+    pub channel_name: String,
+    pub contact_id: String,
+    pub customer_name: String,
+    pub customer_phone: Option<String>,
+    pub unread_count: i64,
+    pub is_assigned: bool,
+    pub assigned_user_name: Option<String>,
+    pub last_message_at: Option<String>,
+    pub created_at: String,
+    pub updated_at: String,
+    pub floor: FloorView,
+    pub needs_attention: bool,
+    pub warning: Option<WarningView>,
+    pub window: Option<WindowView>,
+    pub opted_out: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct FloorView {
+    pub holder: &'static str,
+    pub user_id: Option<String>,
+    pub until: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct WarningView {
+    pub code: &'static str,
+    pub agent_id: String,
+    pub text: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct WindowView {
+    pub open: bool,
+    pub until: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct MessageView {
+    pub id: String,
+    pub external_id: Option<String>,
+    pub chat_id: String,
+    pub content: String,
+    pub sender_type: &'static str,
+    pub timestamp: String,
+    pub meta_data: Map<String, Value>,
+    pub readed: bool,
+    pub delivery_status: &'static str,
+    pub sender_id: Option<String>,
+    pub attachments: Vec<AttachmentView>,
+    pub edited_at: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct AttachmentView {
+    pub id: String,
+    pub mime_type: String,
+    pub size: i64,
+    pub url: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct NewMessage<'a> {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub chat_id: String,
+    pub channel_id: String,
+    pub message_id: String,
+    pub sender_type: &'static str,
+    pub timestamp: String,
+    pub message_type: &'a str,
+    pub preview: String,
+    pub external_id: Option<&'a str>,
+    pub chat_name: &'a str,
+    pub chat_external_id: &'a str,
+    pub content: &'a str,
+    pub contact_name: &'a str,
+    pub channel_name: &'a str,
+    pub unread_count: i64,
+    pub is_assigned: bool,
+    pub assigned_to: Option<String>,
+    pub metadata: &'a Map<String, Value>,
+    pub sender_id: Option<String>,
+    pub seq: i64,
 }

@@ -9,12 +9,15 @@ use domain::{ConversationId, Principal};
 use engine::Engine;
 use tokio::time::{Instant, sleep};
 
+use super::hub::HubLine;
 use super::inbox::{self, Inbox, Item, Read};
 use super::rate::{Rate, Verdict};
 use super::streams::{MAX_CHATS, News, Streams, broken};
 use super::{Echo, Refused};
 use crate::App;
 use crate::chats::incoming::{Done, Request, Wish as ChatsWish};
+use crate::hub::Counted;
+use crate::hub::incoming::greeting;
 use crate::kit::auth::{How, Proof, RECHECK, still_valid};
 use crate::kit::ws::{Close, Incoming, Line};
 use crate::rules::incoming::Wish;
@@ -36,6 +39,8 @@ pub(super) fn serve(socket: WebSocket, app: App, proof: Proof) -> impl Future<Ou
         rules: None,
         step: Step::Free,
         rate: Rate::new(app.socket_rate, Instant::now()),
+        hub: hub_line(&app, &proof),
+        counted: app.hub.sockets.enter(proof.principal),
         app,
         proof,
     });
@@ -54,6 +59,8 @@ struct Connection {
     /// The frame that is being handled.
     step: Step,
     rate: Rate,
+    hub: HubLine,
+    counted: Counted,
     app: App,
     proof: Proof,
 }
@@ -74,7 +81,8 @@ impl Connection {
         let drain = self.app.drain.clone();
         let mut drained = pin!(drain.cancelled());
         let mut rechecked = pin!(recheck(self.app.engine.clone(), self.proof.clone()));
-        self.line.send(GREETING);
+        let greeting = if self.proof.hub_only { greeting(self.counted.of_same()) } else { GREETING };
+        self.line.send(greeting);
         loop {
             for (chat, with_reasoning) in self.streams.take_outdated() {
                 self.inbox.put(Item::Chats(Request::anew(chat, with_reasoning)), 0);
@@ -83,6 +91,7 @@ impl Connection {
             self.line.set_reading(self.inbox.has_room());
             let has_room = self.line.has_room();
             let held = self.step.chat_at_work();
+            let who = self.proof.principal;
             tokio::select! {
                 biased;
                 () = &mut drained => return Some(Close::Restart { retry_in_ms: retry_in_ms() }),
@@ -96,6 +105,7 @@ impl Connection {
                 result = self.step.work() => self.finish(result),
                 news = self.streams.next(held), if has_room => self.forward(news),
                 frames = next_of(&mut self.rules), if has_room => frames.into_iter().for_each(|frame| self.line.send(frame)),
+                frames = self.hub.next(who), if has_room => frames.into_iter().for_each(|frame| self.line.send(frame)),
                 incoming = self.line.next() => match incoming {
                     Incoming::Text(text) => match self.rate.take(Instant::now()) {
                         Verdict::Taken => self.take(inbox::read(&text, self.app.engine.clock()), text.len()),
@@ -115,6 +125,10 @@ impl Connection {
             Read::AtOnce(answer) => self.line.send(answer),
             Read::Nothing => {}
             Read::InTurn(item) => self.inbox.put(item, size),
+            Read::Both(first, second) => {
+                self.inbox.put(first, size);
+                self.inbox.put(second, 0);
+            }
         }
     }
 
@@ -184,7 +198,7 @@ impl Connection {
                 },
                 Step::CatchingUp(Item::Chats(request)) if request.changes_the_chat() => self.begin_chats(request),
                 Step::CatchingUp(Item::Rules(wish)) => self.begin_rules(wish),
-                Step::CatchingUp(Item::Chats(_) | Item::Refused { .. }) => {}
+                Step::CatchingUp(Item::Chats(_) | Item::Hub(_) | Item::Refused { .. }) => {}
                 working @ Step::Working { .. } => {
                     self.step = working;
                     let done = self.step.work().await;
@@ -199,11 +213,20 @@ impl Connection {
             Item::Refused { chat: _, answer } => self.line.send(answer),
             Item::Chats(request) => self.begin_chats(request),
             Item::Rules(wish) => self.begin_rules(wish),
+            Item::Hub(subscribe) => {
+                self.hub.subscribe(&self.app.engine, &subscribe);
+                self.line.send(subscribe.ack());
+            }
         }
     }
 
     /// Rules have a lane of their own, so that nothing else waits for them.
     fn begin_rules(&mut self, wish: Wish) {
+        if self.proof.hub_only {
+            self.line.send(Refused::because("forbidden", "Not allowed").frame(&Echo::default()));
+            return;
+        }
+        self.hub.end_unasked();
         let who = self.proof.principal;
         let lane = match self.rules.take() {
             Some(lane) => Ok(lane),
@@ -221,6 +244,11 @@ impl Connection {
 
     fn begin_chats(&mut self, request: Request) {
         let (chat, echo) = (request.chat, request.echo.clone());
+        if self.proof.hub_only {
+            self.line.send(Refused::because("forbidden", "Not allowed").frame(&echo));
+            return;
+        }
+        self.hub.end_unasked();
         let is_followed = self.streams.has(chat);
         if request.follows() && !is_followed && self.streams.len() >= MAX_CHATS {
             self.line.send(Refused::because("too_many_subscriptions", "Too many subscriptions").frame(&echo));
@@ -273,9 +301,19 @@ impl Item {
     const fn chat(&self) -> Option<ConversationId> {
         match self {
             Self::Chats(request) => Some(request.chat),
-            Self::Rules(_) => None,
+            Self::Rules(_) | Self::Hub(_) => None,
             Self::Refused { chat, answer: _ } => *chat,
         }
+    }
+}
+
+/// Who proved itself with a hub token gets the hub's events at once. So does who had to prove nothing, because the hub's own
+/// client never sends a token; until its first frame shows that it is another client.
+fn hub_line(app: &App, proof: &Proof) -> HubLine {
+    match proof.how {
+        _ if proof.hub_only => HubLine::on(&app.engine),
+        How::Local => HubLine::unasked(&app.engine),
+        How::Header(_) | How::Query(_) | How::Cookie(_) => HubLine::Off,
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Echo, Owner, Refused, owner_of};
 use crate::chats::incoming as chats;
+use crate::hub::incoming as hub;
 use crate::kit::json::{Fault, Object, parse_object};
 use crate::kit::time;
 use crate::rules::incoming as rules;
@@ -24,6 +25,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(super) enum Item {
     Chats(chats::Request),
     Rules(rules::Wish),
+    Hub(hub::Subscribe),
     /// It makes no sense. The answer waits like any other, so that it overtakes none.
     Refused {
         chat: Option<ConversationId>,
@@ -65,6 +67,8 @@ pub(super) enum Read {
     AtOnce(Utf8Bytes),
     Nothing,
     InTurn(Item),
+    /// One after the other.
+    Both(Item, Item),
 }
 
 /// Reads a frame, and says whose it is.
@@ -83,10 +87,28 @@ pub(super) fn read(text: &str, clock: &dyn Clock) -> Read {
             Ok(wish) => Read::InTurn(Item::Rules(wish)),
             Err(error) => refuse(&object, &error),
         },
-        Some(Owner::Chats(wish)) => match chats::Request::read(&object, wish) {
-            Ok(request) => Read::InTurn(Item::Chats(request)),
-            Err(error) => refuse(&object, &error),
-        },
+        Some(Owner::Chats(wish)) => Read::InTurn(of_chats(&object, wish)),
+        Some(Owner::Subscribe) => subscribe(&object),
+    }
+}
+
+fn of_chats(object: &Object, wish: impl FnOnce(&Object) -> Result<chats::Wish, Refused>) -> Item {
+    match chats::Request::read(object, wish) {
+        Ok(request) => Item::Chats(request),
+        Err(error) => refusal(object, &error),
+    }
+}
+
+/// `chatId` says that it is the chats', `channels` that it is the hub's; with both, both are done, with neither none.
+fn subscribe(object: &Object) -> Read {
+    let of_hub = || match hub::Subscribe::read(object) {
+        Ok(subscribe) => Item::Hub(subscribe),
+        Err(error) => refusal(object, &error.into()),
+    };
+    match (object.has("chatId"), object.has("channels")) {
+        (true, true) => Read::Both(of_chats(object, chats::read_subscribe), of_hub()),
+        (false, true) => Read::InTurn(of_hub()),
+        (true | false, false) => Read::InTurn(of_chats(object, chats::read_subscribe)),
     }
 }
 
@@ -97,8 +119,12 @@ pub(super) fn read_too_many(text: &str, retry_after_ms: u64) -> Read {
 }
 
 fn refuse(object: &Object, error: &Refused) -> Read {
+    Read::InTurn(refusal(object, error))
+}
+
+fn refusal(object: &Object, error: &Refused) -> Item {
     let chat = object.string("chatId").ok().and_then(ConversationId::parse);
-    refused(&Echo::of(object), chat, error)
+    Item::Refused { chat, answer: error.frame(&Echo::of(object)) }
 }
 
 fn refused(echo: &Echo, chat: Option<ConversationId>, error: &Refused) -> Read {

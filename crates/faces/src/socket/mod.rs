@@ -2,6 +2,7 @@
 //! socket to choose; each frame's `type` says whose it is, and [`owner_of`] is the list.
 
 mod connection;
+mod hub;
 mod inbox;
 mod rate;
 mod refused;
@@ -34,6 +35,8 @@ pub(crate) enum Owner {
     Pong,
     Chats(fn(&Object) -> Result<chats::Wish, Refused>),
     Rules(fn(&Object) -> Result<rules::Wish, Refused>),
+    /// Of the chats, of the hub or of both: the fields tell.
+    Subscribe,
 }
 
 /// A new API adds its types here. No type may ever belong to two of them.
@@ -41,7 +44,7 @@ fn owner_of(kind: &str) -> Option<Owner> {
     match kind {
         "ping" => Some(Owner::Ping),
         "pong" => Some(Owner::Pong),
-        "subscribe" => Some(Owner::Chats(chats::read_subscribe)),
+        "subscribe" => Some(Owner::Subscribe),
         "chat" => Some(Owner::Chats(chats::read_chat)),
         "cancel" => Some(Owner::Chats(chats::read_cancel)),
         "unsubscribe" => Some(Owner::Chats(chats::read_unsubscribe)),

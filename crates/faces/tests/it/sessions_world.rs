@@ -62,7 +62,7 @@ impl World {
         let engine = Engine::start(parts).await.unwrap();
         let drain = CancellationToken::new();
         let web = Router::new().fallback(|| async { "the web app" });
-        let app = App { engine, boundary, drain: drain.clone(), socket_rate: 50, hub: faces::hub::Limits::default(), web };
+        let app = App { engine, boundary, drain: drain.clone(), socket_rate: 50, hub: faces::hub::Hub::default(), web };
         Self { router: faces::router(app), model, drain, workdir }
     }
 

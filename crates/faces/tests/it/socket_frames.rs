@@ -26,7 +26,7 @@ async fn nothing_sent_as_text_closes_the_socket() {
     }
     for (frame, field) in [
         (json!({"type": "subscribe"}), "chatId"),
-        (json!({"type": "subscribe", "channels": []}), "chatId"),
+        (json!({"type": "subscribe", "channels": "all"}), "channels"),
         (json!({"type": "subscribe", "chatId": 5}), "chatId"),
         (json!({"type": "subscribe", "chatId": chat, "limit": "5"}), "limit"),
         (json!({"type": "chat", "chatId": chat, "content": ["x"]}), "content"),

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use domain::ModelName;
+use domain::egress::AllowListError;
 use engine::{DataSet, PostgresSet, SqliteSet};
 use reqwest::Url;
 use store::DatabaseUrl;
@@ -71,6 +72,11 @@ pub(super) fn model(config: &mut ServerConfig, text: &str) -> Read {
 pub(super) fn workdir(config: &mut ServerConfig, text: &str) -> Read {
     config.workdir = absolute(text)?;
     if config.workdir.is_dir() { Ok(()) } else { Err(format!("{text:?} is not a directory")) }
+}
+
+pub(super) fn egress_allow(config: &mut ServerConfig, text: &str) -> Read {
+    config.egress_allow = text.parse().map_err(|error: AllowListError| error.to_string())?;
+    Ok(())
 }
 
 pub(super) fn socket_rate(config: &mut ServerConfig, text: &str) -> Read {

@@ -156,6 +156,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         kind: Kind::Private(readers::rules_database),
     },
     Setting {
+        env: "COLLOQUY_EGRESS_ALLOW",
+        key: "egress_allow",
+        value: "HOST:PORT[,HOST:PORT]",
+        default: "none",
+        help: "Private addresses that may be called though a person, an agent or a platform chose them (agents on the same machine, tests), exact with port, by `http` too. Public addresses need no entry.",
+        kind: Kind::Plain(readers::egress_allow),
+    },
+    Setting {
         env: "COLLOQUY_SOCKET_RATE",
         key: "socket_rate",
         value: "N",
@@ -189,7 +197,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("GITHUB_INSTALLATION_ID", "github_installation_id", "Its installation."),
     later("GITHUB_ORG", "github_org", "The organisation that owns research projects."),
     later("GITHUB_API_URL", "github_api_url", "Another address for the same API."),
-    later("COLLOQUY_EGRESS_ALLOW", "egress_allow", "Private `host:port` pairs that webhooks may reach."),
 ];
 
 const fn later(env: &'static str, key: &'static str, help: &'static str) -> Setting {

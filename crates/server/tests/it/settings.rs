@@ -77,6 +77,8 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         ("ANTHROPIC_BASE_URL", "api.example.org"),
         ("COLLOQUY_MODEL", "opus"),
         ("COLLOQUY_WORKDIR", "/nonexistent/workdir"),
+        ("COLLOQUY_EGRESS_ALLOW", "http://127.0.0.1:9000"),
+        ("COLLOQUY_EGRESS_ALLOW", "127.0.0.1"),
         ("COLLOQUY_SOCKET_RATE", "-1"),
         ("COLLOQUY_LOG", "info,=,"),
         ("COLLOQUY_LOG_FORMAT", "xml\nyml"),

@@ -114,6 +114,7 @@ pub fn set_password(tx: &mut Tx, id: AccountId, password: &str) -> Result<(), St
 /// # Errors
 /// The database's.
 pub fn delete(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
+    super::chats::forget_account(tx, id)?;
     for sql in [
         "DELETE FROM channel_permission WHERE account_id = $1",
         "DELETE FROM token WHERE account_id = $1",

@@ -68,6 +68,7 @@ pub fn list(tx: &mut Tx, is_active: bool) -> Result<Vec<Agent>, StoreError> {
 /// # Errors
 /// The database's.
 pub fn delete(tx: &mut Tx, id: AgentId) -> Result<(), StoreError> {
+    super::links::delete_of_agent(tx, id)?;
     tx.execute("DELETE FROM agent WHERE id = $1", &[id.uuid().into()])?;
     Ok(())
 }

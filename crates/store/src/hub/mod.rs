@@ -2,6 +2,16 @@
 
 pub mod accounts;
 pub mod agents;
+pub mod channels;
+pub mod chats;
+pub mod contacts;
+pub mod deliveries;
+pub mod events;
+pub mod inbound;
+pub mod links;
+pub mod messages;
+pub mod notes;
+pub mod outbox;
 pub mod tokens;
 
 use domain::hub::HubId;
@@ -13,6 +23,14 @@ use crate::{StoreError, Tx};
 pub enum Table {
     Account,
     Agent,
+    Channel,
+    Chat,
+    ChatAgent,
+    ChatMessage,
+    Contact,
+    Delivery,
+    Draft,
+    Identity,
     Token,
 }
 
@@ -21,12 +39,20 @@ pub enum Table {
 /// # Errors
 /// The database's.
 pub fn is_taken(tx: &mut Tx, table: Table, id: impl HubId) -> Result<bool, StoreError> {
-    let sql = match table {
-        Table::Account => "SELECT id FROM account WHERE id = $1",
-        Table::Agent => "SELECT id FROM agent WHERE id = $1",
-        Table::Token => "SELECT id FROM token WHERE id = $1",
+    let name = match table {
+        Table::Account => "account",
+        Table::Agent => "agent",
+        Table::Channel => "channel",
+        Table::Chat => "chat",
+        Table::ChatAgent => "chat_agent",
+        Table::ChatMessage => "chat_message",
+        Table::Contact => "contact",
+        Table::Delivery => "agent_delivery",
+        Table::Draft => "draft",
+        Table::Identity => "contact_identity",
+        Table::Token => "token",
     };
-    Ok(tx.query_one(sql, &[id.uuid().into()])?.is_some())
+    Ok(tx.query_one(&format!("SELECT id FROM {name} WHERE id = $1"), &[id.uuid().into()])?.is_some())
 }
 
 /// Says that `name` has happened. `false`: it had happened before.

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Refusal, RefusalKind};
-use crate::DeliveryStatus;
+use crate::{DeliveryStatus, Timestamp};
 
 /// A request on the channel's inbound address, as it came.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboundRequest {
+    pub received_at: Timestamp,
     pub is_get: bool,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,

@@ -6,7 +6,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Platform, Timestamp};
+use crate::Platform;
 
 mod inbound;
 mod outbound;
@@ -24,11 +24,16 @@ pub trait Channel: Send + Sync + 'static {
 
     fn limits(&self) -> &Limits;
 
-    /// Which credentials are missing or of the wrong form, as one sentence.
-    fn check_credentials(&self, credentials: &Credentials) -> Result<(), String>;
+    /// The credentials without which nothing can be sent and that are not there.
+    fn missing_credentials(&self, credentials: &Credentials) -> Vec<&'static str>;
+
+    /// Whether credentials have the form of the platform's own; those of a test double mostly have not.
+    fn look_real(&self, _credentials: &Credentials) -> bool {
+        true
+    }
 
     /// Whether the platform (or who knows its secret) sent this request, judged by its raw bytes.
-    fn verify(&self, access: &ChannelAccess, request: &InboundRequest, now: Timestamp) -> Authenticity;
+    fn verify(&self, access: &ChannelAccess, request: &InboundRequest) -> Authenticity;
 
     /// The answer that a platform wants when its webhook is set up; `None` for every other request. A request by GET is
     /// proof in itself, one by POST is verified first.
@@ -43,8 +48,9 @@ pub trait Channel: Send + Sync + 'static {
     /// Sends once, and says what came of it.
     async fn send(&self, access: &ChannelAccess, message: &Outbound) -> SendOutcome;
 
-    /// Asks the platform whether it has a message whose [`send`](Self::send) was [`SendOutcome::Unknown`].
-    async fn look_up(&self, access: &ChannelAccess, message: &Outbound) -> Found;
+    /// Asks the platform whether it has a message whose [`send`](Self::send) was [`SendOutcome::Unknown`]. `taken` are the
+    /// platform's ids of other messages of the chat, which may have the same words.
+    async fn look_up(&self, access: &ChannelAccess, message: &Outbound, taken: &[String]) -> Found;
 
     /// Shows that somebody writes. It may fail silently, and is to be repeated after [`Limits::typing_repeat_ms`].
     async fn typing(&self, access: &ChannelAccess, to: &str, last_received: Option<&str>);
@@ -118,9 +124,8 @@ impl fmt::Debug for Credentials {
 /// What a platform takes, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one part of a text, in units of [`text_unit`](Self::text_unit).
-    pub text: usize,
-    pub text_unit: TextUnit,
+    /// Of one part of a text, in UTF-16 code units: the largest of the counts that platforms use.
+    pub text_units: usize,
     /// Attachments of one message on its way out.
     pub media_out: usize,
     /// Of one attachment that comes in.
@@ -133,12 +138,6 @@ pub struct Limits {
     pub window_hours: Option<u32>,
     /// How long one sign of typing is shown.
     pub typing_repeat_ms: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TextUnit {
-    Chars,
-    Utf16,
 }
 
 /// A bucket that fills at `per_minute` and holds `burst`.

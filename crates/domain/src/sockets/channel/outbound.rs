@@ -9,6 +9,8 @@ use crate::{DeliveryStatus, Timestamp};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outbound {
     pub message_id: String,
+    /// Which part of the message, from 0.
+    pub part: u32,
     pub chat_id: String,
     /// The chat's `external_id`.
     pub to: String,
@@ -34,7 +36,7 @@ pub struct MediaLink {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum SendOutcome {
-    Accepted(Accepted),
+    Accepted(Box<Accepted>),
     /// Nothing has happened, and may later: no connection, too many requests, a fault of the platform's.
     Retry {
         after_ms: Option<u64>,
@@ -92,6 +94,8 @@ pub enum Found {
     Yes(Accepted),
     /// It does not have it, now.
     No,
+    /// The receiver knows a repeat by its id, so nobody need be asked.
+    RepeatIsHarmless,
     /// It cannot be asked at all: one repeat is better than silence.
     CannotTell,
     /// It did not answer.

@@ -52,18 +52,17 @@ pub(super) async fn get(engine: &Engine, who: Principal, id: AgentId) -> Result<
 
 pub(super) async fn create(engine: &Engine, who: Principal, new: AgentChange) -> Result<NewAgent> {
     access::hub::admin(who)?;
+    check(engine, &new).await?;
     let now = engine.inner.clock.now();
-    let (unseal, engine) = (engine.clone(), engine.clone());
+    let sealer = engine.clone();
     engine
         .inner
         .store
-        .clone()
         .write(move |tx| {
             let agent = new.applied_to(default_agent(fresh(tx, Table::Agent)?, now));
-            check(&unseal, &agent)?;
             agents::insert(tx, &agent)?;
             let proofs = match agent.kind {
-                AgentKind::Webhook => Some(tokens::first(tx, &unseal, agent.id, now)?),
+                AgentKind::Webhook => Some(tokens::first(tx, &sealer, agent.id, now)?),
                 AgentKind::Builtin => None,
             };
             Ok(NewAgent { agent, proofs })
@@ -73,13 +72,13 @@ pub(super) async fn create(engine: &Engine, who: Principal, new: AgentChange) ->
 
 pub(super) async fn change(engine: &Engine, who: Principal, id: AgentId, change: AgentChange) -> Result<Agent> {
     access::hub::admin(who)?;
-    let (checked, rights) = (engine.clone(), engine.rights());
+    check(engine, &change).await?;
+    let rights = engine.rights();
     engine
         .inner
         .store
         .write(move |tx| {
             let agent = change.applied_to(known(tx, id)?);
-            check(&checked, &agent)?;
             agents::update(tx, &agent)?;
             rights.change_with(tx);
             Ok(agent)
@@ -136,13 +135,13 @@ fn default_agent(id: AgentId, now: Timestamp) -> Agent {
 }
 
 /// An address that must not be called, and a model that nobody offers, are refused when they are saved.
-fn check(engine: &Engine, agent: &Agent) -> Result<()> {
-    if let Some(url) = &agent.webhook_url
-        && engine.inner.settings.hub.egress.check_url(url, ChosenBy::Admin).is_err()
+async fn check(engine: &Engine, change: &AgentChange) -> Result<()> {
+    if let Some(url) = &change.webhook_url
+        && engine.outside().egress.check(url, ChosenBy::Admin).await.is_err()
     {
         return Err(Error::InvalidValue { field: "webhook_url", reason: "address not allowed" });
     }
-    if let Some(model) = &agent.model
+    if let Some(Some(model)) = &change.model
         && engine.inner.catalogue.model(model).is_err()
     {
         return Err(Error::InvalidValue { field: "model", reason: "unknown model" });

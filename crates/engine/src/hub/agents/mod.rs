@@ -9,7 +9,9 @@ use domain::hub::{Agent, AgentId};
 use crate::accounts::{Secret, TokenView};
 use crate::{Engine, Result};
 
+pub(crate) use change::known;
 pub use change::{AgentChange, NewAgent};
+pub(crate) use tokens::secret_place;
 pub use tokens::{AgentToken, TokenRef};
 
 /// The hub's agents.

@@ -1,26 +1,20 @@
 //! How an agent proves itself to us (tokens), and we to it (the secret of its webhook).
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use domain::hub::{AgentId, TokenId};
+use domain::hub::{AgentId, HubId as _, TokenId};
 use domain::{Principal, Timestamp};
 use store::Tx;
 use store::hub::agents::{self, Secrets};
 use store::hub::tokens::{self, Holder, Kind, Token};
 
 use super::change::known;
-use crate::accounts::{AGENT_TOKEN_MS, Issue, Secret, TokenView, hash, issue, random_bytes, view};
+use crate::accounts::{AGENT_TOKEN_MS, Issue, Secret, TokenView, hash, issue, random_secret, view};
+use crate::hub::secrets::{open, seal};
 use crate::{Engine, Refused, Result, access};
 
 /// How long the first token can still be shown to whoever made the agent.
 const SHOWN_FOR_MS: i64 = 15 * 60 * 1000;
 /// How long the secret before is still signed with.
 const ROTATION_MS: i64 = 24 * 60 * 60 * 1000;
-/// As much as HMAC-SHA256 has room for, and within the 24 to 64 of Standard Webhooks.
-const SECRET_BYTES: usize = 32;
-
-const TOKEN: &str = "agent token";
-const SECRET: &str = "agent secret";
 
 /// A new token of an agent.
 #[derive(Debug, Clone)]
@@ -40,10 +34,10 @@ pub enum TokenRef {
 /// The token and secret that come with a new agent.
 pub(super) fn first(tx: &mut Tx, engine: &Engine, id: AgentId, now: Timestamp) -> Result<(AgentToken, Secret)> {
     let (token, secret) = issue(tx, wish(id, now))?;
-    let sealed = engine.inner.seal.seal(TOKEN, &secret.0)?;
+    let sealed = seal(engine, &token_place(token.id), &secret.0)?;
     tokens::keep_sealed(tx, token.id, &sealed, Timestamp(now.0 + SHOWN_FOR_MS))?;
     let webhook = random_secret();
-    let sealed = engine.inner.seal.seal(SECRET, &webhook.0)?;
+    let sealed = seal(engine, &secret_place(id), &webhook.0)?;
     agents::set_secrets(tx, id, &Secrets { secret: Some(sealed), old: None })?;
     Ok((AgentToken { id: token.id, token: secret, expires_at: token.expires_at }, webhook))
 }
@@ -66,9 +60,9 @@ pub(super) async fn list(engine: &Engine, who: Principal, id: AgentId) -> Result
 fn shown(tx: &mut Tx, engine: &Engine, token: Token, now: Timestamp) -> Result<TokenView> {
     let Some((sealed, until)) = token.sealed.clone() else { return Ok(view(token)) };
     tokens::forget_sealed(tx, token.id)?;
-    let mut view = view(token);
+    let (token, mut view) = (token.id, view(token));
     if until > now {
-        view.shown = engine.inner.seal.open(TOKEN, &sealed)?;
+        view.shown = open(engine, &token_place(token), &sealed)?;
     }
     Ok(view)
 }
@@ -115,7 +109,7 @@ pub(super) async fn revoke(engine: &Engine, who: Principal, id: AgentId, wanted:
 pub(super) async fn new_secret(engine: &Engine, who: Principal, id: AgentId) -> Result<Secret> {
     access::hub::admin(who)?;
     let secret = random_secret();
-    let sealed = engine.inner.seal.seal(SECRET, &secret.0)?;
+    let sealed = seal(engine, &secret_place(id), &secret.0)?;
     let until = Timestamp(engine.inner.clock.now().0 + ROTATION_MS);
     engine
         .inner
@@ -134,6 +128,11 @@ fn wish(id: AgentId, now: Timestamp) -> Issue {
     Issue { holder: Holder::Agent(id), kind: Kind::Agent, chain: None, name: String::new(), now, lasts_ms: AGENT_TOKEN_MS }
 }
 
-fn random_secret() -> Secret {
-    Secret(format!("whsec_{}", BASE64_STANDARD.encode(random_bytes::<SECRET_BYTES>())))
+fn token_place(id: TokenId) -> String {
+    format!("token/{}", id.spelled())
+}
+
+/// Where the secret of an agent's webhook is sealed.
+pub(crate) fn secret_place(id: AgentId) -> String {
+    format!("agent/{}/webhook_secret", id.spelled())
 }

@@ -13,6 +13,10 @@ use super::values::Bindings;
 
 /// How many of the last items a failure shows.
 const SHOWN: usize = 6;
+/// Of these more may come than a story tells.
+const MAY_COME_BETWEEN: [&str; 2] = ["chat_updated", "message_updated"];
+/// How long the one that is expected may take.
+const FITS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a socket or stream has to tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,8 +73,28 @@ impl Inbox {
             let item = self.text(&expected.kind, field, bindings.literal(text).as_deref()).await?;
             return compare(expected, &item, bindings);
         }
+        if MAY_COME_BETWEEN.contains(&expected.kind.as_str()) {
+            return self.first_that_fits(expected, bindings).await;
+        }
         let item = self.item(&[&expected.kind]).await?;
         compare(expected, &item, bindings)
+    }
+
+    /// The first frame of its kind that is as expected; others of the kind may come before.
+    async fn first_that_fits(&mut self, expected: &Expected, bindings: &mut Bindings) -> Result<(), Fault> {
+        let deadline = Instant::now() + FITS_WITHIN.min(self.patience.max(Duration::from_millis(1)));
+        loop {
+            let item = match timeout_at(deadline, self.item(&[&expected.kind])).await {
+                Ok(item) => item?,
+                Err(_) => return Err(Fault(format!("no {} came that is as expected", expected.kind))),
+            };
+            if item.kind != expected.kind {
+                return Err(Fault(format!("expected {}, got {item}", expected.kind)));
+            }
+            if compare(expected, &item, bindings).is_ok() {
+                return Ok(());
+            }
+        }
     }
 
     /// The next frames or events are these, in any order.
@@ -121,6 +145,18 @@ impl Inbox {
                 Got::Item(item) if mark(&item.kind) == Mark::Added => {}
                 other => return Err(Fault(format!("the story is over, and still there came {other}"))),
             }
+        }
+    }
+
+    /// No frame of this kind comes within so long; what else comes is kept.
+    pub async fn none_of(&mut self, kind: &str, within: Duration) -> Result<(), Fault> {
+        let deadline = Instant::now() + within;
+        while let Ok(Some(got)) = timeout_at(deadline, self.source.recv()).await {
+            self.ahead.push_back(got);
+        }
+        match self.ahead.iter().find(|got| matches!(got, Got::Item(item) if item.kind == kind)) {
+            Some(got) => Err(Fault(format!("{got}"))),
+            None => Ok(()),
         }
     }
 

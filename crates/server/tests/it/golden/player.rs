@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::doubles::{Kind, encoded};
 use super::inbox::{Fault, Got, Inbox, Item};
 use super::referee::Referee;
+use super::signing;
 use super::stage::Stage;
 use super::story::{Line, Step, Story};
 use super::values::Bindings;
@@ -22,6 +24,11 @@ const QUIET: Duration = Duration::from_millis(300);
 /// How long `eventually` may take.
 const EVENTUALLY: Duration = Duration::from_secs(10);
 const EVENTUALLY_STEP: Duration = Duration::from_millis(20);
+/// How long a call to a double may be under way.
+const CALLED_WITHIN: Duration = Duration::from_secs(25);
+const FORM: &str = "application/x-www-form-urlencoded";
+/// Of every Twilio channel in the stories.
+const TWILIO_TOKEN: &str = "twilio_test_auth_token";
 
 /// A line that does not hold.
 #[derive(Debug)]
@@ -92,6 +99,8 @@ impl<'a> Player<'a> {
         let mut bindings = Bindings::default();
         bindings.bind("<workdir>", stage.server.workdir().to_string_lossy().into_owned());
         bindings.bind("<owner-token>", stage.server.token.clone());
+        bindings.bind("<agent_url>", stage.agent_url.clone());
+        bindings.bind("<platform_url>", stage.platform_url.clone());
         let client = Client::new(stage.server.address());
         Self { stage, client, bindings, lines: BTreeMap::new(), answers: BTreeMap::new(), patience, skips_greetings: false }
     }
@@ -118,10 +127,6 @@ impl<'a> Player<'a> {
                 inbox(&mut self.lines, &line.on)?.expect_any_order(expected, &mut self.bindings).await
             }
             Step::ExpectClose(code) => inbox(&mut self.lines, &line.on)?.expect_close(*code).await,
-            Step::ExpectNone(millis) => {
-                let deadline = Instant::now() + Duration::from_millis(*millis);
-                inbox(&mut self.lines, &line.on)?.quiet_until(deadline).await
-            }
             Step::End => inbox(&mut self.lines, &line.on)?.expect_end().await,
             Step::Disconnect => self.disconnect(&line.on).await,
             Step::Release(pause) => {
@@ -130,17 +135,32 @@ impl<'a> Player<'a> {
             }
             Step::Eventually { request, response } => self.eventually(request, response).await,
             Step::ModelSaw { request, roles, last } => self.model_saw(*request, roles, last),
+            Step::Received { of, expected } => self.received(*of, expected).await,
+            Step::ExpectNone { of: Some(of), within } => self.expect_none(&line.on, of, *within).await,
+            Step::ExpectNone { of: None, within } => {
+                inbox(&mut self.lines, &line.on)?.quiet_until(Instant::now() + *within).await
+            }
+            Step::Sleep(time) => {
+                sleep(*time).await;
+                Ok(())
+            }
         }
     }
 
     async fn request(&self, wish: &Value) -> Result<Answered, Fault> {
         let wish = self.bindings.fill(wish).map_err(Fault)?;
         let mut request = Request::new(text(&wish["method"])?, text(&wish["path"])?);
+        let is_form = wish["headers"]["content-type"] == FORM;
         for (name, value) in wish["headers"].as_object().into_iter().flatten() {
-            request = request.header(name, text(value)?);
+            let value = self.signed(text(value)?, &wish)?;
+            if name != "content-type" {
+                request = request.header(name, &value);
+            }
         }
-        if let Some(body) = wish.get("body") {
-            request = request.json(body);
+        match wish.get("body") {
+            Some(body) if is_form => request = request.bytes(FORM, encoded(body).as_bytes()),
+            Some(body) => request = request.json(body),
+            None => {}
         }
         let (head, mut body) = self.client.open(request).await;
         if head.is_event_stream() {
@@ -148,6 +168,63 @@ impl<'a> Player<'a> {
         }
         let bytes = body.rest().await;
         Ok(Answered::Whole(Answer { head, body: bytes }))
+    }
+
+    /// A header's value, with a signature in it if the story wants one.
+    fn signed(&self, value: &str, wish: &Value) -> Result<String, Fault> {
+        match value {
+            "<sign:twilio>" => {
+                let url = format!("http://{}{}", self.client.host(), text(&wish["path"])?);
+                let fields = wish["body"].as_object().into_iter().flatten();
+                let form: Vec<(String, String)> =
+                    fields.map(|(name, value)| Ok((name.clone(), text(value)?.to_owned()))).collect::<Result<_, Fault>>()?;
+                Ok(signing::twilio(TWILIO_TOKEN, &url, &form))
+            }
+            "<sign:bad>" => Ok(signing::base64(&[7; 20])),
+            other => Ok(other.to_owned()),
+        }
+    }
+
+    /// The next call to one of the doubles.
+    async fn received(&mut self, of: Kind, expected: &Value) -> Result<(), Fault> {
+        let doubles = self.stage.doubles.as_ref().ok_or_else(|| Fault("there are no doubles in this story".to_owned()))?;
+        let mut doubles = doubles.lock().await;
+        let double = if of == Kind::Agent { &mut doubles.0 } else { &mut doubles.1 };
+        // A story that is known to fail is waited for less.
+        let patience = if self.patience < PATIENCE { self.patience } else { CALLED_WITHIN };
+        let Some(received) = double.next(patience).await else {
+            return Err(Fault(format!("nobody called within {patience:?}")));
+        };
+        let told = format!("{} {} {:?} {}", received.method, received.path, received.headers, received.body);
+        let mut expected = expected.clone();
+        if let Some(headers) = expected.get_mut("headers").and_then(Value::as_object_mut)
+            && headers.get("webhook-signature").is_some_and(|value| value == "<sign:standardwebhooks>")
+        {
+            headers.remove("webhook-signature");
+            let header = |name: &str| received.headers.get(name).and_then(Value::as_str).unwrap_or_default();
+            let secret = self.bindings.fill_text("<secret:agent>").map_err(Fault)?;
+            let (id, timestamp, signatures) = (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
+            if !signing::standard_webhook_holds(&secret, id, timestamp, &received.raw, signatures) {
+                return Err(Fault(format!("the signature is wrong: {told}")));
+            }
+        }
+        let got = json!({
+            "method": received.method, "path": received.path, "headers": received.headers, "body": received.body,
+        });
+        self.bindings.compare(&expected, &got).map_err(|mismatch| Fault(format!("{mismatch}\n  in {told}")))
+    }
+
+    async fn expect_none(&mut self, on: &str, of: &str, within: Duration) -> Result<(), Fault> {
+        if let Some(kind) = of.strip_prefix("socket:") {
+            return inbox(&mut self.lines, on)?.none_of(kind, within).await;
+        }
+        let doubles = self.stage.doubles.as_ref().ok_or_else(|| Fault("there are no doubles in this story".to_owned()))?;
+        let mut doubles = doubles.lock().await;
+        let double = if of == "webhook" { &mut doubles.0 } else { &mut doubles.1 };
+        match double.peek(within).await {
+            None => Ok(()),
+            Some(received) => Err(Fault(format!("{} {} {}", received.method, received.path, received.body))),
+        }
     }
 
     fn response(&mut self, on: &str, expected: &Value) -> Result<(), Fault> {

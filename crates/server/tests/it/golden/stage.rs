@@ -1,7 +1,9 @@
 //! Where a story is played: a fresh server, and a model that follows the story's script.
 
 use serde_json::Value;
+use tokio::sync::Mutex;
 
+use super::doubles::{Double, Kind};
 use super::story::Story;
 use crate::harness::{Setup, TestServer};
 use crate::harness_upstream::Upstream;
@@ -21,6 +23,11 @@ pub enum Voice {
 #[derive(Debug)]
 pub struct Stage {
     pub server: TestServer,
+    /// An agent's webhook, and a platform's API.
+    pub doubles: Option<Mutex<(Double, Double)>>,
+    /// Where they are.
+    pub agent_url: String,
+    pub platform_url: String,
     upstream: Option<Upstream>,
 }
 
@@ -34,6 +41,17 @@ pub struct Seen {
 impl Stage {
     pub async fn set(story: &Story, voice: Voice) -> Self {
         let mut setup = Setup::new().setting("COLLOQUY_AUTH", &story.auth);
+        let doubles = match story.name.starts_with("hub/") {
+            true => Some((Double::start(Kind::Agent, &story.agent).await, Double::start(Kind::Platform, &story.platform).await)),
+            false => None,
+        };
+        let url = |double: Option<&Double>| double.map(|double| double.url.clone()).unwrap_or_default();
+        let agent_url = url(doubles.as_ref().map(|doubles| &doubles.0));
+        let platform_url = url(doubles.as_ref().map(|doubles| &doubles.1));
+        if let Some((agent, platform)) = &doubles {
+            setup = setup.setting("COLLOQUY_EGRESS_ALLOW", &format!("{},{}", agent.host, platform.host));
+        }
+        let doubles = doubles.map(Mutex::new);
         for (name, value) in &story.settings {
             // A story has the file itself where the setting has its path.
             setup = if name == "COLLOQUY_RULES_FILE" { setup.rules_file(value) } else { setup.setting(name, value) };
@@ -45,14 +63,19 @@ impl Stage {
             setup = setup.data_file(path, content);
         }
         match voice {
-            Voice::Scripted => Self { server: setup.script(&story.model).start().await, upstream: None },
+            Voice::Scripted => {
+                let server = setup.script(&story.model).start().await;
+                Self { server, doubles, agent_url, platform_url, upstream: None }
+            }
             Voice::OnPostgres => {
                 let setup = setup.setting("DATABASE_URL", &fresh_database().await);
-                Self { server: setup.script(&story.model).start().await, upstream: None }
+                let server = setup.script(&story.model).start().await;
+                Self { server, doubles, agent_url, platform_url, upstream: None }
             }
             Voice::OverHttp => {
                 let upstream = Upstream::start(&story.model).await;
-                Self { server: setup.upstream(&upstream).start().await, upstream: Some(upstream) }
+                let server = setup.upstream(&upstream).start().await;
+                Self { server, doubles, agent_url, platform_url, upstream: Some(upstream) }
             }
         }
     }

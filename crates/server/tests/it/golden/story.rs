@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+
+use super::doubles::Kind;
 
 /// The name of a socket or stream that is not named.
 const MAIN: &str = "main";
@@ -14,6 +17,9 @@ pub struct Story {
     pub name: String,
     /// Steps of the model's script.
     pub model: Vec<Value>,
+    /// What an agent's webhook and a platform's API answer, in order.
+    pub agent: Vec<Value>,
+    pub platform: Vec<Value>,
     pub files: BTreeMap<String, String>,
     pub data_files: BTreeMap<String, String>,
     /// By environment variable.
@@ -42,8 +48,6 @@ pub enum Step {
     Expect(Expected),
     ExpectAnyOrder(Vec<Expected>),
     ExpectClose(u16),
-    /// Nothing comes for so many milliseconds.
-    ExpectNone(u64),
     End,
     Disconnect,
     Release(String),
@@ -56,6 +60,17 @@ pub enum Step {
         roles: Value,
         last: Value,
     },
+    /// The next call to the agent's webhook, or to the platform's API.
+    Received {
+        of: Kind,
+        expected: Value,
+    },
+    /// Nothing of this kind arrives: `webhook`, `platform` or `socket:<type>`; nothing at all, if there is no kind.
+    ExpectNone {
+        of: Option<String>,
+        within: Duration,
+    },
+    Sleep(Duration),
 }
 
 /// A frame of a socket, or an event of a stream.
@@ -96,12 +111,14 @@ impl Story {
         let mut lines = lines.map(|(index, line)| (index + 1, line));
         let (_, head) = lines.next().unwrap_or_else(|| panic!("{name} is empty"));
         let head: Map<String, Value> = serde_json::from_str(head).unwrap_or_else(|error| panic!("{name} line 1: {error}"));
-        let known = ["story", "model", "files", "data_files", "settings", "auth", "needs"];
+        let known = ["story", "model", "agent", "platform", "files", "data_files", "settings", "auth", "needs"];
         let unknown = head.keys().find(|key| !known.contains(&key.as_str()));
         assert_eq!(unknown, None, "{name}: the player does not know this");
         Self {
             name: name.to_owned(),
             model: head.get("model").and_then(Value::as_array).unwrap_or_else(|| panic!("{name} has no model")).clone(),
+            agent: head.get("agent").and_then(Value::as_array).cloned().unwrap_or_default(),
+            platform: head.get("platform").and_then(Value::as_array).cloned().unwrap_or_default(),
             files: texts(head.get("files")),
             data_files: texts(head.get("data_files")),
             settings: texts(head.get("settings")).into_iter().map(|(key, value)| (variable(&key), value)).collect(),
@@ -147,7 +164,13 @@ impl Step {
                 Self::ExpectAnyOrder(each.collect::<Option<_>>()?)
             }
             "expect_close" => Self::ExpectClose(u16::try_from(value.as_u64()?).ok()?),
-            "expect_none" => Self::ExpectNone(value["within_ms"].as_u64()?),
+            "webhook_received" => Self::Received { of: Kind::Agent, expected: value },
+            "platform_received" => Self::Received { of: Kind::Platform, expected: value },
+            "expect_none" => Self::ExpectNone {
+                of: value["of"].as_str().map(str::to_owned),
+                within: Duration::from_millis(value["within_ms"].as_u64()?),
+            },
+            "sleep_ms" => Self::Sleep(Duration::from_millis(value.as_u64()?)),
             "end" => value.as_bool()?.then_some(Self::End)?,
             "disconnect" => value.as_bool()?.then_some(Self::Disconnect)?,
             "release" => Self::Release(value.as_str()?.to_owned()),

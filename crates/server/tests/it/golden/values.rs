@@ -237,9 +237,9 @@ fn fits_pattern(pattern: &str, text: &str) -> bool {
 fn placeholder_in(text: &str) -> Option<&str> {
     let starts = text.match_indices('<').map(|(at, _)| &text[at..]);
     let placeholders = starts.filter_map(|rest| rest.find('>').map(|end| &rest[..=end]));
-    placeholders
-        .into_iter()
-        .find(|candidate| Kind::parse(candidate).is_some() || ["<owner-token>", "<workdir>"].contains(candidate))
+    placeholders.into_iter().find(|candidate| {
+        Kind::parse(candidate).is_some() || ["<owner-token>", "<workdir>", "<agent_url>", "<platform_url>"].contains(candidate)
+    })
 }
 
 fn differ(place: &str, expected: impl fmt::Display, got: impl fmt::Display) -> Mismatch {

@@ -1,0 +1,199 @@
+//! Messages on their way to a platform, a row for each part. Those of one chat leave in the order of their places.
+
+use domain::Timestamp;
+use domain::hub::{ChannelId, ChatId, ChatMessageId, HubId as _};
+use uuid::Uuid;
+
+use crate::{Row, StoreError, Tx, Value};
+
+/// One part of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub message: ChatMessageId,
+    /// From 0.
+    pub part: i64,
+    pub chat: ChatId,
+    pub channel: ChannelId,
+    /// The message's place in its chat.
+    pub place: i64,
+    pub text: String,
+    pub attempts: i64,
+    pub next_at: Timestamp,
+    pub first_tried_at: Option<Timestamp>,
+    /// The last attempt may have had its effect.
+    pub is_unknown: bool,
+    pub external_id: Option<String>,
+    pub error: Option<String>,
+    pub error_code: Option<String>,
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "o.message_id, o.part, o.chat_id, o.channel_id, o.place, o.text, o.attempts, o.next_at, \
+    o.first_tried_at, o.is_unknown, o.external_id, o.error, o.error_code, o.created_at";
+
+/// Queues a message's parts.
+///
+/// # Errors
+/// The database's.
+pub fn queue(
+    tx: &mut Tx,
+    message: ChatMessageId,
+    (channel, chat, place): (ChannelId, ChatId, i64),
+    texts: &[String],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    for (part, text) in (0_i64..).zip(texts) {
+        tx.execute(
+            "INSERT INTO outbox (message_id, part, chat_id, channel_id, place, text, state, attempts, next_at, is_unknown, \
+             created_at) VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, 0, $7)",
+            &[
+                message.uuid().into(),
+                part.into(),
+                chat.uuid().into(),
+                channel.uuid().into(),
+                place.into(),
+                text.as_str().into(),
+                at.0.into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// The first part of the chat that has not left.
+///
+/// # Errors
+/// The database's.
+pub fn first_queued(tx: &mut Tx, chat: ChatId) -> Result<Option<Part>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM outbox o WHERE o.chat_id = $1 AND o.state = 'queued' ORDER BY o.place, o.part LIMIT 1");
+    tx.query_one(&sql, &[chat.uuid().into()])?.map(|row| part(&row)).transpose()
+}
+
+/// All parts of a message, whatever became of them.
+///
+/// # Errors
+/// The database's.
+pub fn of_message(tx: &mut Tx, message: ChatMessageId) -> Result<Vec<(Part, State)>, StoreError> {
+    let sql = format!("SELECT {COLUMNS}, o.state FROM outbox o WHERE o.message_id = $1 ORDER BY o.part");
+    let rows = tx.query(&sql, &[message.uuid().into()])?;
+    rows.iter().map(|row| Ok((part(row)?, State::parse(&row.get::<String>(14)?)))).collect()
+}
+
+/// What became of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Queued,
+    Sent,
+    Failed,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "sent" => Self::Sent,
+            "failed" => Self::Failed,
+            _ => Self::Queued,
+        }
+    }
+}
+
+/// Stores everything that may change in a part.
+///
+/// # Errors
+/// The database's.
+pub fn update(tx: &mut Tx, part: &Part, state: State) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE outbox SET state = $3, attempts = $4, next_at = $5, first_tried_at = $6, is_unknown = $7, external_id = $8, \
+         error = $9, error_code = $10 WHERE message_id = $1 AND part = $2",
+        &[
+            part.message.uuid().into(),
+            part.part.into(),
+            state.as_str().into(),
+            part.attempts.into(),
+            part.next_at.0.into(),
+            part.first_tried_at.map(|at| at.0).into(),
+            i64::from(part.is_unknown).into(),
+            part.external_id.clone().into(),
+            part.error.clone().into(),
+            part.error_code.clone().into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Queued messages of a chat that nothing has been tried of yet; with `agents`, those of agents alone.
+///
+/// # Errors
+/// The database's.
+pub fn untried(tx: &mut Tx, chat: ChatId, agents: bool) -> Result<Vec<ChatMessageId>, StoreError> {
+    let only = if agents { " AND m.sender = 'AGENT'" } else { "" };
+    let sql = format!(
+        "SELECT DISTINCT o.message_id FROM outbox o JOIN chat_message m ON m.id = o.message_id \
+         WHERE o.chat_id = $1 AND o.state = 'queued' AND o.attempts = 0 AND o.part = 0{only}"
+    );
+    let rows = tx.query(&sql, &[chat.uuid().into()])?;
+    rows.iter().map(|row| Ok(ChatMessageId::from_uuid(row.get::<Uuid>(0)?))).collect()
+}
+
+/// Gives up what has not left of a message.
+///
+/// # Errors
+/// The database's.
+pub fn give_up(tx: &mut Tx, message: ChatMessageId, error: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET state = 'failed', error = $2 WHERE message_id = $1 AND state = 'queued'";
+    tx.execute(sql, &[message.uuid().into(), error.into()])?;
+    Ok(())
+}
+
+/// Queues what failed of a message once more, with its attempts before it.
+///
+/// # Errors
+/// The database's.
+pub fn requeue(tx: &mut Tx, message: ChatMessageId, at: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET state = 'queued', attempts = 0, next_at = $2, first_tried_at = NULL, is_unknown = 0, \
+               error = NULL, error_code = NULL, created_at = $2 WHERE message_id = $1 AND state = 'failed'";
+    tx.execute(sql, &[message.uuid().into(), at.0.into()])?;
+    Ok(())
+}
+
+/// One page of a channel's parts of that state, the newest first.
+///
+/// # Errors
+/// The database's.
+pub fn list(tx: &mut Tx, channel: ChannelId, state: State, offset: i64, limit: i64) -> Result<Vec<Part>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM outbox o WHERE o.channel_id = $1 AND o.state = $2 \
+         ORDER BY o.created_at DESC, o.message_id, o.part LIMIT $3 OFFSET $4"
+    );
+    let values: [Value; 4] = [channel.uuid().into(), state.as_str().into(), limit.into(), offset.into()];
+    tx.query(&sql, &values)?.iter().map(part).collect()
+}
+
+fn part(row: &Row) -> Result<Part, StoreError> {
+    Ok(Part {
+        message: ChatMessageId::from_uuid(row.get::<Uuid>(0)?),
+        part: row.get(1)?,
+        chat: ChatId::from_uuid(row.get::<Uuid>(2)?),
+        channel: ChannelId::from_uuid(row.get::<Uuid>(3)?),
+        place: row.get(4)?,
+        text: row.get(5)?,
+        attempts: row.get(6)?,
+        next_at: Timestamp(row.get(7)?),
+        first_tried_at: row.get::<Option<i64>>(8)?.map(Timestamp),
+        is_unknown: row.get::<i64>(9)? != 0,
+        external_id: row.get(10)?,
+        error: row.get(11)?,
+        error_code: row.get(12)?,
+        created_at: Timestamp(row.get(13)?),
+    })
+}
