@@ -190,9 +190,7 @@ async fn over_https_the_cookie_is_the_hosts_own() {
 #[tokio::test]
 async fn wrong_sign_ins_are_counted() {
     let world = World::with(AuthMode::Token, json!([])).await;
-    for attempt in
-        [json!({"code": "x"}), json!({"token": "x"}), json!({"username": "a", "password": "b"})].iter().cycle().take(10)
-    {
+    for attempt in [json!({"code": "x"}), json!({"token": "x"})].iter().cycle().take(10) {
         let (code, body) = ask_with(&world, "/api/sign-in", &[], Some(attempt.clone())).await;
         assert_eq!((code, &body["code"]), (StatusCode::UNAUTHORIZED, &json!("unauthenticated")));
     }

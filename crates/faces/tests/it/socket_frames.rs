@@ -20,7 +20,7 @@ async fn nothing_sent_as_text_closes_the_socket() {
     client.send(json!({"type": "launch", "secret": "s3", "chatId": chat, "clientId": "c", "client_id": "d"})).await;
     let keys = ["type", "secret", "chatId", "clientId", "client_id"];
     client.expect(json!({"code": "unknown_type", "keys": keys, "chatId": chat, "clientId": "c", "client_id": "d"})).await;
-    for frame in [json!({"type": 5}), json!({"chatId": chat}), json!({"type": null}), json!({"type": "run_rule"})] {
+    for frame in [json!({"type": 5}), json!({"chatId": chat}), json!({"type": null}), json!({"type": "run_rules"})] {
         client.send(frame).await;
         client.expect(json!({"code": "unknown_type"})).await;
     }
