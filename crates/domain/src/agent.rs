@@ -1,5 +1,8 @@
 //! What an agent is in one turn.
 
+use std::path::PathBuf;
+
+use crate::sockets::tool::Hidden;
 use crate::{Mode, ModelName};
 
 /// Who answers in one turn, and with what: resolved when the turn starts, and used for all of its steps.
@@ -10,6 +13,9 @@ pub struct AgentProfile {
     /// The whole system prompt.
     pub instructions: String,
     pub tools: ToolSet,
+    /// Absolute path of the directory that its tools never leave.
+    pub workdir: PathBuf,
+    pub hidden: Hidden,
 }
 
 /// The tools that a profile may use. Whatever it names, a tool must also be offered in the turn's mode.

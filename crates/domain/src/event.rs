@@ -4,8 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    Answered, ConversationId, MessageId, Outcome, Part, PartId, PartKind, Place, Question, QuestionId, Timestamp, TurnId, Usage,
+    AccountId, Answered, ConversationId, MessageId, Outcome, Part, PartId, PartKind, Place, Question, QuestionId, Timestamp,
+    TurnId, Usage,
 };
 
 /// The number of a fact in its conversation: 1, 2, 3… without gaps, assigned in the commit. 0 is before the first.
@@ -34,8 +37,14 @@ pub enum EventKind {
     ConversationChanged,
     /// The last event a follower sees; nothing of the conversation is stored any more.
     ConversationDeleted,
+    /// Somebody has left it for all clients of theirs, or is about to delete it. What runs is cancelled for that reason.
+    ConversationClosed {
+        why: Closing,
+    },
     /// A person's message is stored.
     MessageAdded {
+        /// The row's number, in conversations whose API numbers its rows.
+        number: Option<i64>,
         part: Part,
         client_id: Option<String>,
         /// Turns that will be answered before this one.
@@ -83,6 +92,17 @@ pub enum EventKind {
         cost: Option<f64>,
         duration_ms: u64,
     },
+}
+
+/// Why a conversation is closed for those who follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Closing {
+    /// This account has ended its session.
+    Session {
+        account: AccountId,
+    },
+    Deletion,
 }
 
 /// The next piece of the part being written. Sent at once, stored within 50 ms, replaced by the whole part when it completes.

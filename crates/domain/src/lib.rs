@@ -19,6 +19,7 @@
 //! | [`Job`] | durable background work, enqueued in the transaction that caused it |
 //! | [`Principal`], [`Account`], [`Role`] | who asks for something; a person who may sign in, and what they may do |
 //! | [`LanguageModel`], [`Provider`] | one callable model; the vendor or server that offers several |
+//! | [`Project`] | a named directory that agents may look at |
 //! | [`Tool`] | something a model may call |
 //! | [`Platform`], [`Channel`](sockets::channel::Channel) | a messaging service; how it speaks |
 //! | [`DeliveryStatus`] | how far a message to a contact has come |
@@ -39,6 +40,7 @@ mod job;
 mod message;
 mod mode;
 mod platform;
+mod project;
 mod question;
 mod rule;
 pub mod sockets;
@@ -49,17 +51,19 @@ pub use agent::{AgentProfile, ToolSet};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use conversation::{Conversation, Home};
 pub use delivery::DeliveryStatus;
-pub use event::{Cursor, CursorError, Delta, Event, EventKind, Seq};
+pub use event::{Closing, Cursor, CursorError, Delta, Event, EventKind, Seq};
 pub use ids::{AccountId, ConversationId, JobId, MessageId, NodeId, PartId, QuestionId, RuleId, RunId, TurnId};
 pub use job::{Job, JobState};
 pub use message::{Author, Message, Part, PartBody, PartKind, Place, ToolCall, ToolOutcome, ToolResult};
 pub use mode::Mode;
 pub use platform::Platform;
+pub use project::{Project, ProjectName, ProjectSource};
 pub use question::{Answer, Answered, Choice, ChoiceCall, ChoiceOption, Question, QuestionKind};
 pub use rule::{
     Chart, MadeFor, Mark, Rule, RulePolicy, RuleRun, RuleVersion, RunState, StoredRows, VersionBody, VersionSource, VersionState,
 };
 pub use sockets::carrier::{Carrier, CarrierError, Heard, Subject};
 pub use sockets::language_model::{LanguageModel, ModelName, Provider};
+pub use sockets::surveyor::Surveyor;
 pub use sockets::tool::{Effect, Tool};
 pub use turn::{Failure, FailureCode, Outcome, Turn, TurnState, Usage};

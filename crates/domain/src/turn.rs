@@ -78,6 +78,8 @@ pub enum FailureCode {
     ProviderRejected,
     ProviderTruncated,
     LimitReached,
+    /// The directory that the turn is about is not there.
+    WorkdirGone,
     /// The server stopped in mid-turn and could not go on safely.
     Interrupted,
     StorageFull,
@@ -94,6 +96,7 @@ impl FailureCode {
             Self::ProviderRejected => "provider_rejected",
             Self::ProviderTruncated => "provider_truncated",
             Self::LimitReached => "limit_reached",
+            Self::WorkdirGone => "workdir_gone",
             Self::Interrupted => "interrupted",
             Self::StorageFull => "storage_full",
             Self::Internal => "internal",
@@ -109,7 +112,7 @@ impl FailureCode {
             | Self::ProviderTruncated
             | Self::Interrupted
             | Self::StorageFull => true,
-            Self::ProviderAuth | Self::ProviderRejected | Self::LimitReached | Self::Internal => false,
+            Self::ProviderAuth | Self::ProviderRejected | Self::LimitReached | Self::WorkdirGone | Self::Internal => false,
         }
     }
 }

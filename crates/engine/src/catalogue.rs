@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::sockets::language_model::ModelError;
 use domain::sockets::tool::ToolSpec;
-use domain::{LanguageModel, Mode, ModelName, Provider, Tool};
+use domain::{LanguageModel, Mode, ModelName, Provider, Surveyor, Tool};
 
 use crate::{Error, Result};
 
@@ -18,6 +18,7 @@ pub struct Catalogue {
     providers: Vec<Arc<dyn Provider>>,
     tools: Vec<Arc<dyn Tool>>,
     default_model: ModelName,
+    surveyor: Option<Arc<dyn Surveyor>>,
 }
 
 /// What people may know of a provider.
@@ -33,7 +34,17 @@ pub struct ProviderView {
 impl Catalogue {
     #[must_use]
     pub fn new(providers: Vec<Arc<dyn Provider>>, tools: Vec<Arc<dyn Tool>>, default_model: ModelName) -> Self {
-        Self { providers, tools, default_model }
+        Self { providers, tools, default_model, surveyor: None }
+    }
+
+    /// With somebody who looks projects over. Without, agents know no more of a project than they find.
+    #[must_use]
+    pub fn with_surveyor(self, surveyor: Arc<dyn Surveyor>) -> Self {
+        Self { surveyor: Some(surveyor), ..self }
+    }
+
+    pub(crate) fn surveyor(&self) -> Option<&Arc<dyn Surveyor>> {
+        self.surveyor.as_ref()
     }
 
     /// A tool that the engine itself brings.

@@ -35,6 +35,14 @@ pub enum Error {
     /// It does not exist, is no directory, or may not be read or chosen by whoever asks.
     #[error("working directory does not exist or is not accessible")]
     BadWorkdir,
+    /// No project has this name, or `who` may not see it.
+    #[error("project not found")]
+    ProjectNotFound,
+    /// The project's directory is not there.
+    #[error("the project's directory is not there")]
+    ProjectGone,
+    #[error("a project of this name exists")]
+    ProjectExists,
     /// The cursor is of another log, of the future, or of text that a crash has taken back.
     #[error("unknown position")]
     BadCursor,

@@ -15,6 +15,7 @@ pub mod jobs;
 mod messages;
 mod nodes;
 mod outside;
+mod projects;
 mod questions;
 mod refused;
 mod request_key;
@@ -24,8 +25,10 @@ mod turns;
 
 use std::sync::Arc;
 
+use domain::sockets::tool::ToolReply;
 use domain::{
-    Clock, Conversation, ConversationId, Cursor, Home, Job, JobId, JobState, LanguageModel, Principal, Question, TurnId,
+    Clock, Conversation, ConversationId, Cursor, Home, Job, JobId, JobState, LanguageModel, Principal, Project, ProjectName,
+    Question, TurnId,
 };
 use store::Store;
 
@@ -43,6 +46,7 @@ pub use hub::{
 pub use messages::{Answering, Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
 pub use nodes::{Nodes, Sharing};
 pub use outside::Outside;
+pub use projects::{NewProjectConversation, ProjectConversation, ProjectDetail, ProjectPaging, ProjectRow, RowBody, Said};
 pub use questions::Reply;
 pub use refused::{Refused, RefusedKind};
 pub use request_key::RequestKey;
@@ -52,6 +56,7 @@ pub use rules::{
 };
 pub use seal::SEAL_KEY_BYTES;
 pub use store::dataset::{BadAddress, Cell, CellType, DataSet, Limits, PostgresSet, ResultColumn, SqliteSet};
+pub use turns::MAX_STEPS;
 
 /// What the engine needs from the floors above and below it.
 #[derive(Debug)]
@@ -69,6 +74,8 @@ pub struct Settings {
     pub workdir: std::path::PathBuf,
     /// Never a working directory: it holds the database and the token.
     pub data_dir: Option<std::path::PathBuf>,
+    /// Projects that the settings name.
+    pub projects: Vec<Project>,
     /// SHA-256 of the owner's token, in lower-case hex.
     pub owner_token_hash: String,
     pub hub: HubSettings,
@@ -410,6 +417,127 @@ impl Engine {
     /// [`Error::NotFound`]: there is no such dead job.
     pub async fn retry_job(&self, who: Principal, id: JobId) -> Result<Job> {
         jobs::retry_job(self, who, id).await
+    }
+
+    // Projects.
+
+    /// The projects that `who` may see, by name. Their directories may be gone.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn projects(&self, who: Principal) -> Result<Vec<Project>> {
+        projects::all(self, who).await
+    }
+
+    /// The project, whose directory is there.
+    ///
+    /// # Errors
+    /// [`Error::ProjectNotFound`], [`Error::ProjectGone`].
+    pub async fn project(&self, who: Principal, name: &ProjectName) -> Result<Project> {
+        projects::find(self, who, name).await
+    }
+
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::BadWorkdir`], [`Error::ProjectExists`].
+    pub async fn add_project(&self, who: Principal, name: ProjectName, path: &std::path::Path) -> Result<Project> {
+        projects::add(self, who, name, path).await
+    }
+
+    /// Forgets the registration of a project; the conversations about it stay.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], also for a project of the settings; [`Error::ProjectNotFound`].
+    pub async fn remove_project(&self, who: Principal, name: ProjectName) -> Result<()> {
+        projects::remove(self, who, name).await
+    }
+
+    /// A text file of the project, read as its agent reads it. The inner error is a sentence for people.
+    ///
+    /// # Errors
+    /// As [`Self::project`].
+    pub async fn project_file(&self, who: Principal, name: &ProjectName, path: String) -> Result<Result<ToolReply, String>> {
+        projects::file(self, who, name, path).await
+    }
+
+    /// Makes a conversation about a project, together with its greeting. A repeat with the same key gives the first one.
+    ///
+    /// # Errors
+    /// As [`Self::project`]; [`Error::Conflict`], [`Error::InvalidText`].
+    pub async fn create_project_conversation(
+        &self,
+        who: Principal,
+        name: &ProjectName,
+        new: NewProjectConversation,
+        key: Option<RequestKey>,
+    ) -> Result<ProjectConversation> {
+        projects::create(self, who, name, new, key).await
+    }
+
+    /// The conversations about a project, the one that changed last first.
+    ///
+    /// # Errors
+    /// As [`Self::project`]; [`Error::NotFound`]: the one to page from.
+    pub async fn project_conversations(
+        &self,
+        who: Principal,
+        name: &ProjectName,
+        paging: ProjectPaging,
+    ) -> Result<Vec<ProjectConversation>> {
+        projects::list(self, who, name, paging).await
+    }
+
+    /// # Errors
+    /// As [`Self::project`]; [`Error::NotFound`].
+    pub async fn project_conversation(&self, who: Principal, name: &ProjectName, number: i64) -> Result<ProjectConversation> {
+        projects::by_number(self, who, name, number).await
+    }
+
+    /// The number of a conversation about a project; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn project_number(&self, who: Principal, id: ConversationId) -> Result<Option<i64>> {
+        projects::number_of(self, who, id).await
+    }
+
+    /// A conversation with its whole transcript.
+    ///
+    /// # Errors
+    /// As [`Self::project_conversation`].
+    pub async fn project_detail(&self, who: Principal, name: &ProjectName, number: i64) -> Result<ProjectDetail> {
+        projects::detail(self, who, name, number).await
+    }
+
+    /// The names of the projects in which `who` has a session, sorted.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn project_sessions(&self, who: Principal) -> Result<Vec<ProjectName>> {
+        projects::names(self, who).await
+    }
+
+    /// The conversation that `who` last started in the project, whether the project still exists or not.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn project_session(&self, who: Principal, name: &ProjectName) -> Result<Option<ProjectConversation>> {
+        projects::by_session(self, who, name).await
+    }
+
+    /// Makes it the conversation that `who` last started in the project.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn start_project_session(&self, who: Principal, name: &ProjectName, id: ConversationId) -> Result<()> {
+        projects::start(self, who, name, id).await
+    }
+
+    /// Ends the session, and cancels what runs in its conversation. `false`: there was none.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn close_project_session(&self, who: Principal, name: &ProjectName) -> Result<bool> {
+        projects::close(self, who, name).await
     }
 
     // Following.

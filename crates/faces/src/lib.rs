@@ -4,6 +4,7 @@
 //! engine), `outgoing.rs` (what happened becomes events or frames), `wire.rs` (the contract's exact names). What they share
 //! is in [`kit`].
 
+pub mod assistant;
 pub mod chats;
 pub mod hub;
 pub mod kit;
@@ -36,6 +37,7 @@ pub struct App {
     pub socket_rate: u32,
     /// What the hub remembers of those who call it.
     pub hub: hub::Hub,
+    pub assistant: assistant::Assistant,
     /// What answers the paths that belong to no API: the web app.
     pub web: Router,
 }
@@ -46,6 +48,8 @@ pub fn router(app: App) -> Router {
         .merge(own::routes())
         .merge(sessions::routes())
         .merge(chats::routes())
+        .merge(assistant::routes())
+        .merge(assistant::compat::routes())
         .merge(hub::routes())
         .merge(rules::routes())
         .merge(socket::routes())

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::egress::AllowList;
-use domain::{ModelName, Provider};
+use domain::{ModelName, Project, Provider};
 use engine::DataSet;
 use models::{AnthropicConfig, OpenAiConfig};
 use store::DatabaseUrl;
@@ -43,6 +43,10 @@ pub struct ServerConfig {
     pub workdir: PathBuf,
     /// Private addresses that may be called though somebody else chose them.
     pub egress_allow: AllowList,
+    /// What the assistant's conversations are about.
+    pub projects: Vec<Project>,
+    /// Whether the assistant API's own web client runs unchanged.
+    pub assistant_compat: bool,
     /// Frames per second for one socket; 0 means no limit.
     pub socket_rate: u32,
     pub log: String,
@@ -99,6 +103,8 @@ impl ServerConfig {
             rules_data: None,
             workdir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             egress_allow: AllowList::default(),
+            projects: Vec::new(),
+            assistant_compat: false,
             socket_rate: DEFAULT_SOCKET_RATE,
             log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,

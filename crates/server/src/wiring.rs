@@ -85,11 +85,15 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
     let settings = engine::Settings {
         workdir: config.workdir.clone(),
         data_dir: Some(config.data_dir.clone()),
+        projects: config.projects.clone(),
         owner_token_hash: data_dir::token_hash(&owner_token),
         hub: hub_settings(&config, &data_dir, &addresses)?,
         rules: rules_setup(&config)?,
     };
-    let catalogue = Catalogue::new(providers, tools::read_tools(), default_model);
+    let surveyor = Arc::new(tools::ProjectSurveyor::default());
+    let mut tools = tools::read_tools();
+    tools.extend(tools::web_tools(Arc::clone(&settings.hub.outside.egress)));
+    let catalogue = Catalogue::new(providers, tools, default_model).with_surveyor(surveyor);
     let engine = Engine::start(Parts { store, clock, catalogue, settings }).await?;
 
     let drain = CancellationToken::new();
@@ -100,6 +104,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
         drain: drain.clone(),
         socket_rate: config.socket_rate,
         hub: faces::hub::Hub::default(),
+        assistant: faces::assistant::Assistant::new(config.assistant_compat),
         web,
     };
     say_panics();

@@ -5,8 +5,12 @@ use uuid::Uuid;
 
 use crate::{Row, StoreError, Tx, Value, dialect};
 
-const COLUMNS: &str = "c.id, c.owner_id, c.title, c.model, c.mode, c.workdir, c.created_at, c.updated_at, c.home, \
+/// Of a conversation `c`, as [`conversation`] reads them.
+pub(crate) const COLUMNS: &str = "c.id, c.owner_id, c.title, c.model, c.mode, c.workdir, c.created_at, c.updated_at, c.home, \
     EXISTS (SELECT 1 FROM turn t JOIN node n ON n.id = t.node_id WHERE t.conversation_id = c.id AND t.state = 'running')";
+
+/// How many they are.
+pub(crate) const COLUMN_COUNT: usize = 10;
 
 /// Stores a new conversation without events.
 ///
@@ -77,7 +81,7 @@ pub fn list(tx: &mut Tx, owner: AccountId, page: &Page) -> Result<Vec<Conversati
     tx.query(&sql, &values)?.iter().map(conversation).collect()
 }
 
-fn escape_like(text: &str) -> String {
+pub(crate) fn escape_like(text: &str) -> String {
     text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
 }
 
@@ -144,6 +148,10 @@ pub fn raise_epoch(tx: &mut Tx, id: ConversationId) -> Result<Option<i64>, Store
     row.map(|row| row.get(0)).transpose()
 }
 
+/// What belongs to a conversation, by its `conversation_id`.
+const TABLES: [&str; 9] =
+    ["delta", "event", "part", "message", "turn", "question", "assistant_session", "assistant_row", "assistant_conversation"];
+
 /// Removes the conversation and all that belongs to it. Says whether it was there.
 ///
 /// # Errors
@@ -151,13 +159,13 @@ pub fn raise_epoch(tx: &mut Tx, id: ConversationId) -> Result<Option<i64>, Store
 pub fn delete(tx: &mut Tx, id: ConversationId) -> Result<bool, StoreError> {
     let key: [Value; 1] = [id.uuid().into()];
     dialect::unindex_conversation(tx, id.uuid())?;
-    for table in ["delta", "event", "part", "message", "turn", "question"] {
+    for table in TABLES {
         tx.later(&format!("DELETE FROM {table} WHERE conversation_id = $1"), &key)?;
     }
     Ok(tx.execute("DELETE FROM conversation WHERE id = $1", &key)? > 0)
 }
 
-fn conversation(row: &Row) -> Result<Conversation, StoreError> {
+pub(crate) fn conversation(row: &Row) -> Result<Conversation, StoreError> {
     let model: String = row.get(3)?;
     let mode: String = row.get(4)?;
     let home: String = row.get(8)?;

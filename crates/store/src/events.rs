@@ -1,7 +1,7 @@
 //! The log. An event is numbered by the statement that also checks the fence, and its words live in `part` only.
 
 use domain::{
-    Answered, ConversationId, Event, EventKind, MessageId, Outcome, Part, PartId, Question, QuestionId, Seq, Timestamp,
+    Answered, Closing, ConversationId, Event, EventKind, MessageId, Outcome, Part, PartId, Question, QuestionId, Seq, Timestamp,
 };
 use domain::{TurnId, Usage};
 use serde::{Deserialize, Serialize};
@@ -117,19 +117,47 @@ pub fn seq_of_part(tx: &mut Tx, id: PartId) -> Result<Option<Seq>, StoreError> {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum StoredKind {
     ConversationCreated,
-    ConversationRenamed { title: String },
+    ConversationRenamed {
+        title: String,
+    },
     ConversationChanged,
     ConversationDeleted,
-    MessageAdded { client_id: Option<String>, queued: u32, steered: bool },
-    TurnStarted { reply: MessageId, answers: Vec<MessageId> },
+    ConversationClosed {
+        closing: Closing,
+    },
+    MessageAdded {
+        client_id: Option<String>,
+        queued: u32,
+        steered: bool,
+        #[serde(default)]
+        number: Option<i64>,
+    },
+    TurnStarted {
+        reply: MessageId,
+        answers: Vec<MessageId>,
+    },
     TurnResumed,
     PartCompleted,
     ToolCalled,
     ToolReturned,
-    StatusNoted { text: String },
-    QuestionAsked { question: Box<Question> },
-    QuestionAnswered { question: QuestionId, answered: Answered },
-    TurnFinished { reply: MessageId, last: MessageId, result: Outcome, usage: Usage, cost: Option<f64>, duration_ms: u64 },
+    StatusNoted {
+        text: String,
+    },
+    QuestionAsked {
+        question: Box<Question>,
+    },
+    QuestionAnswered {
+        question: QuestionId,
+        answered: Answered,
+    },
+    TurnFinished {
+        reply: MessageId,
+        last: MessageId,
+        result: Outcome,
+        usage: Usage,
+        cost: Option<f64>,
+        duration_ms: u64,
+    },
 }
 
 impl StoredKind {
@@ -139,6 +167,7 @@ impl StoredKind {
             Self::ConversationRenamed { .. } => "conversation_renamed",
             Self::ConversationChanged => "conversation_changed",
             Self::ConversationDeleted => "conversation_deleted",
+            Self::ConversationClosed { .. } => "conversation_closed",
             Self::MessageAdded { .. } => "message_added",
             Self::TurnStarted { .. } => "turn_started",
             Self::TurnResumed => "turn_resumed",
@@ -159,8 +188,9 @@ impl StoredKind {
             Self::ConversationRenamed { title } => EventKind::ConversationRenamed { title },
             Self::ConversationChanged => EventKind::ConversationChanged,
             Self::ConversationDeleted => EventKind::ConversationDeleted,
-            Self::MessageAdded { client_id, queued, steered } => {
-                EventKind::MessageAdded { part: part()?, client_id, queued, steered }
+            Self::ConversationClosed { closing } => EventKind::ConversationClosed { why: closing },
+            Self::MessageAdded { client_id, queued, steered, number } => {
+                EventKind::MessageAdded { number, part: part()?, client_id, queued, steered }
             }
             Self::TurnStarted { reply, answers } => EventKind::TurnStarted { reply, answers },
             Self::TurnResumed => EventKind::TurnResumed,
@@ -184,8 +214,9 @@ impl From<&EventKind> for StoredKind {
             EventKind::ConversationRenamed { title } => Self::ConversationRenamed { title: title.clone() },
             EventKind::ConversationChanged => Self::ConversationChanged,
             EventKind::ConversationDeleted => Self::ConversationDeleted,
-            EventKind::MessageAdded { client_id, queued, steered, .. } => {
-                Self::MessageAdded { client_id: client_id.clone(), queued: *queued, steered: *steered }
+            EventKind::ConversationClosed { why } => Self::ConversationClosed { closing: *why },
+            EventKind::MessageAdded { number, client_id, queued, steered, part: _ } => {
+                Self::MessageAdded { client_id: client_id.clone(), queued: *queued, steered: *steered, number: *number }
             }
             EventKind::TurnStarted { reply, answers } => Self::TurnStarted { reply: *reply, answers: answers.clone() },
             EventKind::TurnResumed => Self::TurnResumed,
@@ -219,6 +250,7 @@ fn part_of(kind: &EventKind) -> Option<&Part> {
         | EventKind::ConversationRenamed { .. }
         | EventKind::ConversationChanged
         | EventKind::ConversationDeleted
+        | EventKind::ConversationClosed { .. }
         | EventKind::TurnStarted { .. }
         | EventKind::TurnResumed
         | EventKind::StatusNoted { .. }

@@ -15,6 +15,7 @@ pub mod messages;
 mod migrate;
 pub mod nodes;
 mod postgres;
+pub mod projects;
 pub mod questions;
 pub mod request_keys;
 pub mod results;

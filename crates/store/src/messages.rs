@@ -186,6 +186,28 @@ pub fn of_turns(tx: &mut Tx, turns: &[TurnId]) -> Result<Vec<Message>, StoreErro
     Ok(messages)
 }
 
+/// These messages, with their parts.
+///
+/// # Errors
+/// The database's.
+pub fn by_ids(tx: &mut Tx, ids: &[MessageId]) -> Result<Vec<Message>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let sql = format!("SELECT {MESSAGE_COLUMNS} FROM message m WHERE m.id = ANY($1) ORDER BY m.place");
+    let mut messages: Vec<Message> = tx.query(&sql, &[ids.into()])?.iter().map(message).collect::<Result<_, _>>()?;
+    fill_parts(tx, &mut messages, None)?;
+    Ok(messages)
+}
+
+/// Whether the agent has said anything in the turn that people read.
+///
+/// # Errors
+/// The database's.
+pub fn agent_has_spoken(tx: &mut Tx, turn: TurnId) -> Result<bool, StoreError> {
+    let sql = "SELECT p.id FROM message m JOIN part p ON p.message_id = m.id \
+         WHERE m.turn_id = $1 AND m.author = 'agent' AND p.kind = 'text' AND p.text <> '' LIMIT 1";
+    Ok(tx.query_one(sql, &[turn.uuid().into()])?.is_some())
+}
+
 /// The messages of one turn, with those of their parts that were complete with event `as_of`.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_homes_and_questions.sql"),
     include_str!("migrations/0006_rules.sql"),
     include_str!("migrations/0007_hub.sql"),
+    include_str!("migrations/0008_projects.sql"),
 ];
 
 /// The newest schema that this version knows.

@@ -205,6 +205,15 @@ pub fn running_at(tx: &mut Tx, conversation: ConversationId, seq: Seq) -> Result
     tx.query_one(&sql, &[conversation.uuid().into(), seq.0.into()])?.map(|row| turn(&row)).transpose()
 }
 
+/// The event with which the turn started; `None` if it waits, or there is none.
+///
+/// # Errors
+/// The database's.
+pub fn started_seq(tx: &mut Tx, id: TurnId) -> Result<Option<Seq>, StoreError> {
+    let row = tx.query_one("SELECT started_seq FROM turn WHERE id = $1", &[id.uuid().into()])?;
+    Ok(row.map_or(Ok(None), |row| row.get::<Option<i64>>(0))?.map(Seq))
+}
+
 /// The turn and those that started before it, newest first: at least `least` of them if there are as many, and at most
 /// `least + step`. The oldest one changes only every `step` turns.
 ///

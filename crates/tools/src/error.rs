@@ -12,6 +12,9 @@ pub(crate) enum PathError {
     NotFound,
     #[error("Access denied: cannot read files outside working directory")]
     Outside,
+    /// Ours, or a secret by its name.
+    #[error("Access denied: files with keys or passwords cannot be read")]
+    Hidden,
     #[error("the path is empty")]
     Empty,
     #[error("the path contains a NUL byte")]

@@ -1,6 +1,5 @@
 use std::fmt::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -71,12 +70,12 @@ impl Tool for Glob {
 
     async fn run(&self, context: ToolContext, input: Map<String, Value>) -> Result<ToolReply, ToolError> {
         let input: GlobInput = parse(input)?;
-        self.slots.run(context, TIME_LIMIT, move |workdir, stop| list(workdir, &input, stop)).await
+        self.slots.run(context, TIME_LIMIT, move |context, stop| list(context, &input, stop)).await
     }
 }
 
-fn list(workdir: &Path, input: &GlobInput, stop: &Stop) -> Result<ToolReply, ToolError> {
-    let workdir = Workdir::open(workdir).map_err(|error| ToolError(error.to_string()))?;
+fn list(context: &ToolContext, input: &GlobInput, stop: &Stop) -> Result<ToolReply, ToolError> {
+    let workdir = Workdir::of(context).map_err(|error| ToolError(error.to_string()))?;
     let pattern = PathPattern::parse(&workdir, "pattern", &input.pattern)?;
     let with_directories = input.include_directories.unwrap_or(false);
     let filter = Filter { hidden: pattern.mentions_hidden(), enters: &|directory| pattern.may_match_inside(directory) };
@@ -139,7 +138,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a"), "").unwrap();
         let input = GlobInput { pattern: "*".to_owned(), include_directories: None };
-        let reply = list(directory.path(), &input, &Stop::new(CancellationToken::new(), Duration::ZERO)).unwrap();
+        let (workdir, cancel) = (directory.path().to_owned(), CancellationToken::new());
+        let context = ToolContext { workdir, hidden: domain::sockets::tool::Hidden::default(), cancel: cancel.clone() };
+        let reply = list(&context, &input, &Stop::new(cancel, Duration::ZERO)).unwrap();
         assert_eq!(reply.output, "No files match.\n[Stopped after 10 s, before everything was seen.]");
         assert!(reply.truncated);
     }

@@ -103,12 +103,12 @@ impl Tool for Grep {
 
     async fn run(&self, context: ToolContext, input: Map<String, Value>) -> Result<ToolReply, ToolError> {
         let input: GrepInput = parse(input)?;
-        self.slots.run(context, TIME_LIMIT, move |workdir, stop| search(workdir, &input, stop)).await
+        self.slots.run(context, TIME_LIMIT, move |context, stop| search(context, &input, stop)).await
     }
 }
 
-fn search(workdir: &Path, input: &GrepInput, stop: &Stop) -> Result<ToolReply, ToolError> {
-    let workdir = Workdir::open(workdir).map_err(|error| ToolError(error.to_string()))?;
+fn search(context: &ToolContext, input: &GrepInput, stop: &Stop) -> Result<ToolReply, ToolError> {
+    let workdir = Workdir::of(context).map_err(|error| ToolError(error.to_string()))?;
     let pattern = input.glob.as_deref().map(|glob| PathPattern::parse(&workdir, "glob", glob)).transpose()?;
     let context_lines = context_lines(input)?;
     let mut search = Search {
@@ -298,7 +298,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a"), "x").unwrap();
         let input = GrepInput { pattern: "x".to_owned(), glob: None, context_lines: None };
-        let reply = search(directory.path(), &input, &Stop::new(CancellationToken::new(), Duration::ZERO)).unwrap();
+        let (workdir, cancel) = (directory.path().to_owned(), CancellationToken::new());
+        let context = ToolContext { workdir, hidden: domain::sockets::tool::Hidden::default(), cancel: cancel.clone() };
+        let reply = search(&context, &input, &Stop::new(cancel, Duration::ZERO)).unwrap();
         assert_eq!(reply.output, "No matches.\n[Stopped after 10 s, before everything was seen.]");
         assert!(reply.truncated);
     }

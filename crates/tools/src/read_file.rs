@@ -1,5 +1,4 @@
 use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -66,12 +65,12 @@ impl Tool for ReadFile {
 
     async fn run(&self, context: ToolContext, input: Map<String, Value>) -> Result<ToolReply, ToolError> {
         let ReadFileInput { path } = parse(input)?;
-        self.slots.run(context, TIME_LIMIT, move |workdir, _| read(workdir, &path)).await
+        self.slots.run(context, TIME_LIMIT, move |context, _| read(context, &path)).await
     }
 }
 
-fn read(workdir: &Path, path: &str) -> Result<ToolReply, ToolError> {
-    let workdir = Workdir::open(workdir).map_err(|error| failed(&error.to_string()))?;
+fn read(context: &ToolContext, path: &str) -> Result<ToolReply, ToolError> {
+    let workdir = Workdir::of(context).map_err(|error| failed(&error.to_string()))?;
     let relative = workdir.relative(path).map_err(|error| refused(path, &error))?;
     let file = workdir.open_file(&relative, Links::Follow).map_err(|error| refused(path, &error))?;
     // One byte more than the cap tells whether there is more, however the file's size changes meanwhile.

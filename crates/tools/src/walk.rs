@@ -64,13 +64,36 @@ pub(crate) fn walk(
     stop: &Stop,
     visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
 ) -> Result<Missed, PathError> {
-    let mut walk = Walk { workdir, filter, stop, path: Vec::new(), levels: Vec::new(), listed: 0, missed: Missed::default() };
+    walk_to(DEPTH_LIMIT, workdir, filter, stop, visit)
+}
+
+/// The same for the entries of the root alone.
+pub(crate) fn walk_root(
+    workdir: &Workdir,
+    filter: &Filter<'_>,
+    stop: &Stop,
+    visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> Result<Missed, PathError> {
+    walk_to(1, workdir, filter, stop, visit)
+}
+
+fn walk_to(
+    depth: usize,
+    workdir: &Workdir,
+    filter: &Filter<'_>,
+    stop: &Stop,
+    visit: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> Result<Missed, PathError> {
+    let (path, levels, missed) = (Vec::new(), Vec::new(), Missed::default());
+    let mut walk = Walk { depth, workdir, filter, stop, path, levels, listed: 0, missed };
     walk.enter()?;
     while walk.advance(visit).is_continue() {}
     Ok(walk.missed)
 }
 
 struct Walk<'a> {
+    /// Levels that are entered.
+    depth: usize,
     workdir: &'a Workdir,
     filter: &'a Filter<'a>,
     stop: &'a Stop,
@@ -113,6 +136,9 @@ impl Walk<'_> {
         if self.is_ignored(is_directory) || is_directory && !(self.filter.enters)(&self.path) {
             return ControlFlow::Continue(());
         }
+        if self.workdir.hides(Path::new(OsStr::from_bytes(&self.path))) {
+            return ControlFlow::Continue(());
+        }
         visit(Entry { path: Path::new(OsStr::from_bytes(&self.path)), kind })?;
         if is_directory { self.descend() } else { ControlFlow::Continue(()) }
     }
@@ -124,7 +150,7 @@ impl Walk<'_> {
     }
 
     fn descend(&mut self) -> ControlFlow<()> {
-        if self.levels.len() >= DEPTH_LIMIT {
+        if self.levels.len() >= self.depth {
             self.missed.too_deep += 1;
             return ControlFlow::Continue(());
         }

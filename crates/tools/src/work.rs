@@ -1,10 +1,9 @@
 //! Running blocking work for a call: on a thread of its own, few at a time, within a time limit, and given up on cancel.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::sockets::tool::{ToolContext, ToolError, ToolReply};
+use domain::sockets::tool::{ToolContext, ToolError};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,11 +31,12 @@ impl Slots {
         Self(Arc::new(Semaphore::new(READS_AT_ONCE)))
     }
 
-    /// Runs `work` in the call's working directory. Answers at once when the call is cancelled; `work` learns of it through
-    /// its [`Stop`] and keeps its slot until it has ended.
-    pub(crate) async fn run<F>(&self, context: ToolContext, limit: Duration, work: F) -> Result<ToolReply, ToolError>
+    /// Runs `work`. Answers at once when the call is cancelled; `work` learns of it through its [`Stop`] and keeps its slot
+    /// until it has ended.
+    pub(crate) async fn run<T, F>(&self, context: ToolContext, limit: Duration, work: F) -> Result<T, ToolError>
     where
-        F: FnOnce(&Path, &Stop) -> Result<ToolReply, ToolError> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&ToolContext, &Stop) -> Result<T, ToolError> + Send + 'static,
     {
         let cancel = context.cancel.clone();
         tokio::select! {
@@ -46,14 +46,16 @@ impl Slots {
         }
     }
 
-    async fn run_to_end<F>(&self, context: ToolContext, limit: Duration, work: F) -> Result<ToolReply, ToolError>
+    async fn run_to_end<T, F>(&self, context: ToolContext, limit: Duration, work: F) -> Result<T, ToolError>
     where
-        F: FnOnce(&Path, &Stop) -> Result<ToolReply, ToolError> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&ToolContext, &Stop) -> Result<T, ToolError> + Send + 'static,
     {
         let slot = Arc::clone(&self.0).acquire_owned().await.map_err(|_| ToolError("The server is stopping".to_owned()))?;
         let job = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            work(&context.workdir, &Stop::new(context.cancel, limit))
+            let stop = Stop::new(context.cancel.clone(), limit);
+            work(&context, &stop)
         });
         match timeout(limit + GRACE, job).await {
             Ok(Ok(reply)) => reply,

@@ -9,10 +9,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use domain::sockets::tool::ToolContext;
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use crate::error::PathError;
+use crate::hidden::Rules;
 
 /// The longest path that Linux takes (`PATH_MAX`).
 pub(crate) const PATH_LIMIT_BYTES: usize = 4096;
@@ -34,6 +36,9 @@ pub struct Workdir {
     /// Whether this kernel has openat2. Without it (Linux before 5.6, some container filters, other systems) paths are
     /// opened component by component, which is as safe and slower.
     kernel_resolves: bool,
+    rules: Rules,
+    /// The path with every link in it resolved, if there are rules that need it.
+    real_path: Option<PathBuf>,
 }
 
 /// Why a directory cannot be worked in.
@@ -77,7 +82,32 @@ impl Workdir {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { root, path: path.to_owned(), kernel_resolves })
+        Ok(Self { root, path: path.to_owned(), kernel_resolves, rules: Rules::default(), real_path: None })
+    }
+
+    /// The directory of a call, without what the call must not see.
+    pub(crate) fn of(context: &ToolContext) -> Result<Self, WorkdirError> {
+        let workdir = Self::open(&context.workdir)?;
+        let rules = Rules::of(&context.hidden);
+        let real_path = if rules.is_empty() { None } else { real_path(workdir.root.as_fd(), &context.workdir) };
+        Ok(Self { rules, real_path, ..workdir })
+    }
+
+    /// Whether what is found at this path, on which there is no link, must not be seen.
+    pub(crate) fn hides(&self, path: &Path) -> bool {
+        let in_our_own = |root: &PathBuf| self.rules.hide(&root.join(path));
+        self.rules.hide_by_name(path) || self.real_path.as_ref().is_some_and(in_our_own)
+    }
+
+    /// The same of something that was opened, wherever links on the way have led.
+    fn hides_opened(&self, path: &Path, descriptor: BorrowedFd<'_>) -> bool {
+        if self.rules.is_empty() {
+            return false;
+        }
+        let Some(root) = &self.real_path else { return self.rules.hide_by_name(path) };
+        let Some(real) = real_path(descriptor, &root.join(path)) else { return true };
+        let inside = real.strip_prefix(root).unwrap_or(&real);
+        self.rules.hide_by_name(path) || self.rules.hide_by_name(inside) || self.rules.hide(&real)
     }
 
     /// The path beneath the root that a model's `path` names. An absolute one is compared name by name with the root's path,
@@ -101,6 +131,9 @@ impl Workdir {
     /// Opens a regular file. Directories, FIFOs, sockets, devices and the kernel's own files are errors, without waiting.
     pub(crate) fn open_file(&self, path: &Path, links: Links) -> Result<File, PathError> {
         let descriptor = self.open_beneath(path, OPEN, links)?;
+        if self.hides_opened(path, descriptor.as_fd()) {
+            return Err(PathError::Hidden);
+        }
         match FileType::from_raw_mode(fstat(&descriptor)?.st_mode) {
             FileType::RegularFile if !belongs_to_kernel(descriptor.as_fd())? => Ok(File::from(descriptor)),
             FileType::Directory => Err(PathError::Directory),
@@ -130,6 +163,19 @@ impl Workdir {
         let rest = inside(&self.path).or_else(|| inside(&canonicalize(&self.path).ok()?))?;
         Some(if rest.as_os_str().is_empty() { ".".into() } else { rest })
     }
+}
+
+/// The path under which the kernel knows the opened thing; `None`: it does not say.
+#[cfg(target_os = "linux")]
+fn real_path(descriptor: BorrowedFd<'_>, _: &Path) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd())).ok()
+}
+
+/// Elsewhere the path is asked instead of the descriptor: good enough for what has a name, and no wall against races.
+#[cfg(not(target_os = "linux"))]
+fn real_path(_: BorrowedFd<'_>, path: &Path) -> Option<PathBuf> {
+    canonicalize(path).ok()
 }
 
 /// A URL or a home directory: no path of ours, although a file could bear such a name (it is reached as `./~`).

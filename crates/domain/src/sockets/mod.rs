@@ -5,4 +5,5 @@ pub mod carrier;
 pub mod channel;
 pub mod egress;
 pub mod language_model;
+pub mod surveyor;
 pub mod tool;

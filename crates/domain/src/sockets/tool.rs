@@ -1,6 +1,7 @@
 //! What a model may call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -59,7 +60,24 @@ impl Effect {
 pub struct ToolContext {
     /// Absolute path of the directory that the call never leaves.
     pub workdir: PathBuf,
+    pub hidden: Hidden,
     pub cancel: CancellationToken,
+}
+
+/// What a call must not see, although it lies in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hidden {
+    /// Absolute paths, with all that is below them: where this program keeps its own data.
+    pub directories: Arc<[PathBuf]>,
+    /// Files that by their name hold keys or passwords.
+    pub secrets: bool,
+}
+
+impl Hidden {
+    #[must_use]
+    pub fn is_below(&self, path: &Path) -> bool {
+        self.directories.iter().any(|directory| path.starts_with(directory))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

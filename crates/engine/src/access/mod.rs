@@ -31,11 +31,17 @@ pub(crate) async fn may_see(engine: &Engine, who: Principal, conversation: Conve
     audience.is_some_and(|Audience { owner, home }| home == engine.home && sees(who, owner, home))
 }
 
+/// Whether `who` may see projects and the conversations about them: what they show is the owner's to give away.
+pub(crate) const fn sees_projects(who: Principal) -> bool {
+    who.is_admin()
+}
+
 fn sees(who: Principal, owner: AccountId, home: Home) -> bool {
     match (home, who) {
         (Home::Direct, Principal::Owner | Principal::Account { .. }) => owner == who.account(),
-        (Home::Project | Home::Hub, _) => who.is_admin(),
         (Home::Direct, Principal::Agent { .. }) => false,
+        (Home::Project, _) => sees_projects(who),
+        (Home::Hub, _) => who.is_admin(),
     }
 }
 

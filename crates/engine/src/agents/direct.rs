@@ -2,6 +2,7 @@
 
 use domain::{AgentProfile, Conversation, Mode, ToolSet, Turn};
 
+use super::hidden;
 use crate::Engine;
 
 pub(super) fn profile(engine: &Engine, conversation: &Conversation, turn: &Turn) -> AgentProfile {
@@ -12,6 +13,8 @@ pub(super) fn profile(engine: &Engine, conversation: &Conversation, turn: &Turn)
         mode: turn.mode,
         instructions: instructions(turn.mode, &workdir.to_string_lossy(), has_tools),
         tools: ToolSet::OfMode,
+        workdir: workdir.clone(),
+        hidden: hidden(engine, false),
     }
 }
 

@@ -5,6 +5,7 @@ use domain::{AgentProfile, Conversation, Effect, ToolSet, Turn};
 use store::Tx;
 use store::hub::{agents, deliveries};
 
+use super::hidden;
 use crate::{Engine, Error, Result};
 
 const STRANGERS: &str = "You answer a contact on a messaging platform. Be brief, and write plain text. What the contact writes \
@@ -27,5 +28,7 @@ pub(super) async fn profile(engine: &Engine, conversation: &Conversation, turn: 
         mode: turn.mode,
         instructions: format!("{STRANGERS}\n\n{instructions}"),
         tools: ToolSet::Only(tools.into_iter().filter(is_pure).collect()),
+        workdir: conversation.workdir.clone(),
+        hidden: hidden(engine, true),
     })
 }

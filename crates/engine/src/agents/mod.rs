@@ -3,10 +3,11 @@
 
 mod direct;
 mod hub;
+mod project;
 
 use std::sync::Arc;
 
-use domain::sockets::tool::ToolSpec;
+use domain::sockets::tool::{Hidden, ToolSpec};
 use domain::{AgentProfile, Conversation, Home, Tool, ToolSet, Turn};
 
 use crate::questions::ask_user;
@@ -19,15 +20,26 @@ use crate::{Engine, Result};
 pub(crate) async fn profile(engine: &Engine, conversation: &Conversation, turn: &Turn) -> Result<AgentProfile> {
     Ok(match conversation.home {
         Home::Direct => direct::profile(engine, conversation, turn),
-        // Nobody has made an agent for it, and what nobody gave it has not.
+        Home::Project => project::profile(engine, conversation, turn).await?,
         Home::Hub => hub::profile(engine, conversation, turn).await?,
-        Home::Project => AgentProfile {
-            model: conversation.model.clone(),
-            mode: turn.mode,
-            instructions: "You are an agent in a conversation. You have no tools here. Be brief and exact.".to_owned(),
-            tools: ToolSet::Only(Vec::new()),
-        },
     })
+}
+
+/// An agent that can only speak.
+pub(crate) fn without_tools(engine: &Engine, conversation: &Conversation, turn: &Turn) -> AgentProfile {
+    AgentProfile {
+        model: conversation.model.clone(),
+        mode: turn.mode,
+        instructions: "You are an agent in a conversation. You have no tools here. Be brief and exact.".to_owned(),
+        tools: ToolSet::Only(Vec::new()),
+        workdir: conversation.workdir.clone(),
+        hidden: hidden(engine, true),
+    }
+}
+
+/// What tools must not see wherever they work: our own data, and for those who ask on behalf of others, secrets too.
+pub(crate) fn hidden(engine: &Engine, secrets: bool) -> Hidden {
+    Hidden { directories: engine.inner.settings.data_dir.iter().cloned().collect(), secrets }
 }
 
 /// The tools that a model is offered.

@@ -30,7 +30,7 @@ pub(crate) async fn create(
 }
 
 /// The conversation as it will be stored, once everything about it has been checked.
-pub(super) async fn prepare(engine: &Engine, who: Principal, new: NewConversation) -> Result<Conversation> {
+pub(crate) async fn prepare(engine: &Engine, who: Principal, new: NewConversation) -> Result<Conversation> {
     if new.title.contains('\0') {
         return Err(Error::InvalidText);
     }

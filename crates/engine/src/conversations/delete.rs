@@ -1,4 +1,4 @@
-use domain::{ConversationId, EventKind, Principal};
+use domain::{Closing, ConversationId, EventKind, Home, Principal};
 use store::conversations;
 use store::events::Fence;
 
@@ -10,6 +10,12 @@ pub(crate) async fn delete(engine: &Engine, who: Principal, id: ConversationId) 
     engine.inner.audiences.keep(&conversation);
     let (engine, home) = (engine.clone(), engine.home);
     to_its_end(async move {
+        if home == Home::Project {
+            let append = Append::to(&engine, id, Fence::Open);
+            let why = Closing::Deletion;
+            let closed = engine.inner.store.write(move |tx| append.event(tx, None, |_| EventKind::ConversationClosed { why }));
+            closed.await?;
+        }
         // Each turn gets its terminal event, so that nobody waits for it for ever.
         turns::cancel_all(&engine, id).await?;
         let append = Append::to(&engine, id, Fence::Open);

@@ -50,13 +50,14 @@ pub(crate) async fn import(
         .await
 }
 
-fn import_turn(
+/// Adds a finished turn. Returns its first assistant message.
+pub(crate) fn import_turn(
     tx: &mut Tx,
     append: &Append,
     conversation: &Conversation,
     first: ImportedMessage,
     rest: Vec<ImportedMessage>,
-) -> Result<()> {
+) -> Result<MessageId> {
     let at = append.at();
     let turn = TurnId::new();
     let reply = MessageId::new();
@@ -94,6 +95,7 @@ fn import_turn(
         let body = PartBody::Text { text: text_of(&question.parts) };
         let event = append.event(tx, Some(turn), |seq| EventKind::MessageAdded {
             part: Part { id: asked.into(), message: asked, ordinal: 0, place: Place::at(seq), body, created_at: at },
+            number: None,
             client_id: None,
             queued: 0,
             steered: false,
@@ -131,7 +133,7 @@ fn import_turn(
         duration_ms: 0,
     })?;
     turns::finish(tx, turn, finished.seq, &outcome)?;
-    Ok(())
+    Ok(reply)
 }
 
 fn text_of(parts: &[PartBody]) -> String {

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use domain::{ConversationId, Mode, ModelName, Timestamp};
 
 pub(crate) use change::change;
-pub(crate) use create::create;
+pub(crate) use create::{create, prepare};
 pub(crate) use delete::delete;
-pub(crate) use import::import;
+pub(crate) use import::{import, import_turn};
 pub(crate) use list::{get, list};
 pub(crate) use search::search;
 

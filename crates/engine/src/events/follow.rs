@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use domain::{
     Author, Conversation, ConversationId, Cursor, Event, EventKind, MessageId, Part, PartBody, Principal, Seq, ToolCall, Turn,
+    TurnId,
 };
 use store::{StoreError, Tx, events, messages, turns};
 use tokio::sync::watch;
@@ -34,6 +35,10 @@ pub enum From {
     Now,
     /// Right behind this position.
     Cursor(Cursor),
+    /// Right before this turn started, if it has; otherwise as [`Self::Now`].
+    Turn(TurnId),
+    /// Right before the turn started that runs now; if none does, as [`Self::Now`].
+    RunningTurn,
 }
 
 /// What a follower is given when it attaches.
@@ -46,6 +51,8 @@ pub struct Opened {
     pub open: Option<OpenPart>,
     /// The turn that was running when the follower attached. Not for one that resumes: it has seen it, or is about to.
     pub running: Option<RunningTurn>,
+    /// Which turn that was, also for one that resumes.
+    pub runs: Option<TurnId>,
     pub follow: Follow,
     /// The end of the log when the follower attached.
     pub(crate) as_of: Seq,
@@ -69,10 +76,10 @@ pub(crate) async fn follow(engine: &Engine, who: Principal, id: ConversationId, 
     let attached = engine.inner.bus.live(id).await?;
     let grown = attached.live.watch();
     let give_up = Instant::now() + FLUSHED_WITHIN;
-    let (mark, conversation, running) = loop {
+    let (mark, look) = loop {
         let mark = attached.live.mark();
         match look(engine, who, id, from, mark.clone()).await {
-            Ok((conversation, running)) => break (mark, conversation, running),
+            Ok(look) => break (mark, look),
             // The position may be ahead of what this node has heard of another one's text.
             Err(Error::BadCursor) if engine.inner.bus.is_shared() && Instant::now() < give_up => {
                 engine.inner.bus.catch_up(&attached.live).await?;
@@ -84,37 +91,55 @@ pub(crate) async fn follow(engine: &Engine, who: Principal, id: ConversationId, 
         }
     };
     let (as_of, open) = (mark.cursor.seq, mark.open.clone());
-    let cursor = match from {
-        From::Now => mark.cursor,
-        From::Cursor(cursor) => cursor,
-    };
-    let stage = match from {
-        From::Now => Stage::Live { next: mark.index },
-        From::Cursor(_) => Stage::Replaying { until: mark },
+    let Look { conversation, running, runs, from } = look;
+    let (cursor, stage) = match from {
+        Some(cursor) => (cursor, Stage::Replaying { until: mark }),
+        None => (mark.cursor, Stage::Live { next: mark.index }),
     };
     let follow = Follow { engine: engine.clone(), attached, grown, seen: cursor, stage };
-    Ok(Opened { conversation, cursor, open, running, follow, as_of })
+    Ok(Opened { conversation, cursor, open, running, runs, follow, as_of })
 }
 
-/// What is to be known at the mark; an error if `from` is no position of the log.
-async fn look(
-    engine: &Engine,
-    who: Principal,
-    id: ConversationId,
-    from: From,
-    mark: Mark,
-) -> Result<(Conversation, Option<RunningTurn>)> {
-    let home = engine.home;
+/// The position right before the turn started; `None`: it has not.
+fn before(tx: &mut Tx, id: ConversationId, turn: TurnId) -> Result<Option<Cursor>, StoreError> {
+    let Some(started) = turns::started_seq(tx, turn)? else { return Ok(None) };
+    let seq = Seq(started.0 - 1);
+    let epoch = events::epoch_of(tx, id, seq)?.unwrap_or_default();
+    Ok(Some(Cursor { epoch, seq, offset: 0 }))
+}
+
+/// What is to be known at the mark.
+struct Look {
+    conversation: Conversation,
+    running: Option<RunningTurn>,
+    runs: Option<TurnId>,
+    /// The position behind which to begin; `None`: the mark itself.
+    from: Option<Cursor>,
+}
+
+/// An error if `from` is no position of the log.
+async fn look(engine: &Engine, who: Principal, id: ConversationId, from: From, mark: Mark) -> Result<Look> {
+    let (home, as_of) = (engine.home, mark.cursor.seq);
     let look = engine.inner.store.read(move |tx| {
         let conversation = access::conversation(tx, who, home, id)?;
-        let running = match from {
-            From::Now => running_turn(tx, id, mark.cursor.seq)?,
+        let (running, from) = match from {
+            From::Now => (running_turn(tx, id, as_of)?, None),
             From::Cursor(cursor) => {
                 check(tx, id, cursor, &mark)?;
-                None
+                (None, Some(cursor))
+            }
+            From::Turn(turn) => (running_turn(tx, id, as_of)?, before(tx, id, turn)?),
+            From::RunningTurn => {
+                let running = running_turn(tx, id, as_of)?;
+                let from = running.as_ref().map(|running| before(tx, id, running.turn.id)).transpose()?;
+                (running, from.flatten())
             }
         };
-        Ok::<_, Error>((conversation, running))
+        let runs = match &running {
+            Some(running) => Some(running.turn.id),
+            None => turns::running_at(tx, id, as_of)?.map(|turn| turn.id),
+        };
+        Ok::<_, Error>(Look { conversation, running, runs, from })
     });
     look.await
 }
@@ -138,12 +163,37 @@ enum Stage {
     Live { next: u64 },
 }
 
+impl Opened {
+    /// The end of the log when the follower attached: events up to this one had happened before.
+    #[must_use]
+    pub const fn as_of(&self) -> Seq {
+        self.as_of
+    }
+}
+
 impl Follow {
     /// What comes behind the fact that `cursor` names, if the live log still has all of that.
     pub(crate) fn behind(engine: &Engine, attached: Attached, cursor: Cursor) -> Option<Self> {
         let grown = attached.live.watch();
         let next = attached.live.index_behind(cursor.seq)?;
         Some(Self { engine: engine.clone(), attached, grown, seen: cursor, stage: Stage::Live { next } })
+    }
+
+    /// What had happened before the follower attached and is still to be handed out; `None` once there is nothing left, and
+    /// [`next`](Self::next) waits for what happens from then on. May be dropped and called again without losing anything.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn replay_next(&mut self) -> Result<Option<Vec<Arc<Entry>>>> {
+        while let Stage::Replaying { until } = &self.stage {
+            let (entries, stage) = self.replay(until.clone()).await?;
+            self.stage = stage;
+            if let Some(last) = entries.last() {
+                self.seen = last.cursor;
+                return Ok(Some(entries));
+            }
+        }
+        Ok(None)
     }
 
     /// What comes next: at least one entry; `None` once the conversation is deleted. May be dropped and called again
@@ -240,6 +290,7 @@ impl Replay {
             | EventKind::ConversationRenamed { .. }
             | EventKind::ConversationChanged
             | EventKind::ConversationDeleted
+            | EventKind::ConversationClosed { .. }
             | EventKind::MessageAdded { .. }
             | EventKind::TurnStarted { .. }
             | EventKind::ToolCalled { .. }
@@ -300,6 +351,7 @@ fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) ->
                 EventKind::ConversationCreated
                 | EventKind::ConversationRenamed { .. }
                 | EventKind::ConversationChanged
+                | EventKind::ConversationClosed { .. }
                 | EventKind::MessageAdded { .. }
                 | EventKind::QuestionAnswered { .. }
                 | EventKind::StatusNoted { .. } => {}

@@ -74,6 +74,7 @@ impl Entry {
                 | EventKind::ConversationRenamed { .. }
                 | EventKind::ConversationChanged
                 | EventKind::ConversationDeleted
+                | EventKind::ConversationClosed { .. }
                 | EventKind::TurnStarted { .. }
                 | EventKind::TurnResumed
                 | EventKind::StatusNoted { .. }
@@ -518,6 +519,7 @@ fn closes(event: &Event, open: &OpenPart) -> bool {
         EventKind::ConversationCreated
         | EventKind::ConversationRenamed { .. }
         | EventKind::ConversationChanged
+        | EventKind::ConversationClosed { .. }
         | EventKind::MessageAdded { .. }
         | EventKind::TurnStarted { .. }
         | EventKind::ToolCalled { .. }

@@ -113,6 +113,9 @@ impl From<Error> for JobError {
             | Error::InvalidText
             | Error::Conflict
             | Error::NoQuestion
+            | Error::ProjectNotFound
+            | Error::ProjectGone
+            | Error::ProjectExists
             | Error::UnknownProvider
             | Error::InvalidModel { .. }
             | Error::BadWorkdir

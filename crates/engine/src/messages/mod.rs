@@ -62,6 +62,8 @@ pub enum TitleRule {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Posted {
     pub message: Message,
+    /// The row's number, in conversations whose API numbers its rows.
+    pub number: Option<i64>,
     /// The turn that answers it.
     pub turn: TurnId,
     /// Turns that will be answered before this one.

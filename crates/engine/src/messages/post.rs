@@ -8,7 +8,7 @@ use domain::{
     TurnId, TurnState, Usage,
 };
 use store::events::Fence;
-use store::{Tx, conversations, events, messages, turns};
+use store::{Tx, conversations, events, messages, projects, turns};
 
 use super::{Answering, Post, Posted, TitleRule, WhenBusy};
 use crate::conversations::TITLES_TO_REPLACE;
@@ -257,7 +257,12 @@ fn add_message(
         body: text.clone(),
         created_at: append.at(),
     };
+    let number = match conversation.home {
+        Home::Project => Some(projects::number_row(tx, conversation.id, id)?),
+        Home::Direct | Home::Hub => None,
+    };
     let event = append.event(tx, Some(answer.turn), |seq| EventKind::MessageAdded {
+        number,
         part: part(seq),
         client_id: post.client_id.clone(),
         queued: answer.queued,
@@ -274,9 +279,12 @@ fn add_message(
         parts: vec![part(event.seq)],
     };
     messages::insert(tx, &message, Some(print))?;
+    if number.is_some() {
+        projects::show_row(tx, id)?;
+    }
     conversations::touch(tx, conversation.id, append.at())?;
     let before = Cursor { epoch: event.epoch, seq: Seq(event.seq.0 - 1), offset: 0 };
-    Ok(Posted { message, turn: answer.turn, queued: answer.queued, duplicate: false, before })
+    Ok(Posted { message, number, turn: answer.turn, queued: answer.queued, duplicate: false, before })
 }
 
 const fn position(post: &Post) -> turns::Position {
@@ -333,7 +341,8 @@ fn duplicate(tx: &mut Tx, message: Message) -> Result<Posted> {
     let (turn, before) = (message.turn, Cursor { epoch, seq: before, offset: 0 });
     let waiting = turns::open(tx, message.conversation)?;
     let queued = waiting.iter().position(|open| open.id == turn).unwrap_or(0);
-    Ok(Posted { message, turn, queued: u32::try_from(queued).unwrap_or(u32::MAX), duplicate: true, before })
+    let number = projects::row_number(tx, message.id)?;
+    Ok(Posted { message, number, turn, queued: u32::try_from(queued).unwrap_or(u32::MAX), duplicate: true, before })
 }
 
 #[cfg(test)]

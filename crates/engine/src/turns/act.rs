@@ -53,8 +53,8 @@ async fn end_asking(run: &Run, calls: Vec<ChoiceCall>) -> End {
 async fn run_calls(run: &mut Run, asked: &[ChoiceCall]) -> Result<(), End> {
     let cancel = run.stops.cancel.child_token();
     let _stop_all = cancel.clone().drop_guard();
-    let workdir = run.turn().workdir.clone().unwrap_or_else(|| run.claimed.conversation.workdir.clone());
-    let context = ToolContext { workdir, cancel };
+    let (workdir, hidden) = (run.profile.workdir.clone(), run.profile.hidden.clone());
+    let context = ToolContext { workdir, hidden, cancel };
     let mut running: FuturesUnordered<_> = run
         .claimed
         .open_calls

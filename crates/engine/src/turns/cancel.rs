@@ -8,7 +8,7 @@ use super::claim::start;
 use super::{resume, runner};
 use crate::events::Append;
 use crate::request_key::{self, RequestKey};
-use crate::{Engine, Error, Result, access};
+use crate::{Engine, Error, Result, access, questions};
 
 /// Between the claim of a turn and its registration lies an instant in which it cannot be told to stop.
 const CLAIM_GAP: Duration = Duration::from_millis(2);
@@ -40,6 +40,10 @@ async fn cancel_now(engine: &Engine, who: Principal, id: ConversationId, turn: O
         .store
         .read(move |tx| {
             access::conversation(tx, who, home, id)?;
+            // What waits for an answer does not run, and what waits behind it is not about to.
+            if turn.is_none() && questions::open_choice(tx, home, id)?.is_some() {
+                return Ok(Vec::new());
+            }
             Ok::<_, Error>(turns::open(tx, id)?)
         })
         .await?;
@@ -50,6 +54,15 @@ async fn cancel_now(engine: &Engine, who: Principal, id: ConversationId, turn: O
     match target {
         Some(target) => end(engine, id, target.id).await,
         None => Ok(false),
+    }
+}
+
+/// Ends the turn that runs; those that wait stay.
+pub(crate) async fn cancel_running(engine: &Engine, id: ConversationId) -> Result<()> {
+    let open = engine.inner.store.read(move |tx| turns::open(tx, id)).await.map_err(Error::from)?;
+    match open.into_iter().find(|turn| turn.state == TurnState::Running) {
+        Some(running) => end(engine, id, running.id).await.map(|_| ()),
+        None => Ok(()),
     }
 }
 

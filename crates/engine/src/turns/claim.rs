@@ -1,8 +1,9 @@
 use domain::{
-    Author, Conversation, ConversationId, EventKind, Message, MessageId, NodeId, Place, Seq, ToolCall, Turn, TurnId, TurnState,
+    Author, Conversation, ConversationId, EventKind, Home, Message, MessageId, NodeId, Place, Seq, ToolCall, Turn, TurnId,
+    TurnState,
 };
 use store::events::Fence;
-use store::{StoreError, Tx, conversations, messages, turns};
+use store::{StoreError, Tx, conversations, messages, projects, turns};
 
 use super::resume;
 use crate::events::{Append, Attached};
@@ -105,6 +106,9 @@ pub(crate) fn take(
 ) -> Result<Claimed> {
     let answers = said.iter().map(|message| message.id).collect();
     let Started { seq: since, epoch, ordinal } = start(tx, append, &turn, answers, Some(held.id))?;
+    if conversation.home == Home::Project {
+        projects::number_row(tx, conversation.id, turn.reply)?;
+    }
     let turn = Turn { state: TurnState::Running, started_at: Some(append.at()), ..turn };
     let first = (ordinal == 1).then_some(First { said, as_of: since });
     let message = turn.reply;

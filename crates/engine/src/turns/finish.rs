@@ -1,8 +1,10 @@
 //! The end of a step, and of a turn. Each is one transaction: what was said last, what it cost, and what comes next.
 
-use domain::{EventKind, Failure, FailureCode, MessageId, Outcome, Part, PartBody, PartId, Place, Seq, ToolCall, ToolOutcome};
+use domain::{
+    EventKind, Failure, FailureCode, Home, MessageId, Outcome, Part, PartBody, PartId, Place, Seq, ToolCall, ToolOutcome,
+};
 use domain::{ToolResult, Turn};
-use store::{Tx, conversations, messages, turns};
+use store::{Tx, conversations, messages, projects, turns};
 
 use super::act::results_message;
 use super::claim::begin_message;
@@ -203,17 +205,19 @@ pub(super) struct Ending {
     turn: Turn,
     last: MessageId,
     cost: Option<f64>,
+    home: Home,
 }
 
 impl Ending {
     pub(super) fn of(run: &Run) -> Self {
         let turn = run.turn().clone();
-        Self { last: run.message(), cost: run.model.cost(&turn.usage), turn }
+        let home = run.claimed.conversation.home;
+        Self { last: run.message(), cost: run.model.cost(&turn.usage), turn, home }
     }
 
     /// For a turn whose model is not asked any more.
-    pub(super) const fn without_cost(turn: Turn, last: MessageId) -> Self {
-        Self { turn, last, cost: None }
+    pub(super) const fn without_cost(turn: Turn, last: MessageId, home: Home) -> Self {
+        Self { turn, last, cost: None, home }
     }
 
     pub(super) fn store(&self, tx: &mut Tx, append: &Append, outcome: &Outcome) -> Result<()> {
@@ -228,6 +232,10 @@ impl Ending {
             duration_ms: append.at().millis_since(started_at),
         })?;
         turns::finish(tx, id, event.seq, outcome)?;
+        let shown = self.home == Home::Project && (*outcome == Outcome::Asked || messages::agent_has_spoken(tx, id)?);
+        if shown {
+            projects::show_row(tx, reply)?;
+        }
         Ok(conversations::touch(tx, conversation, append.at())?)
     }
 }

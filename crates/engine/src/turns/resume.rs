@@ -173,5 +173,6 @@ fn end(tx: &mut Tx, append: &Append, turn: Turn, left: Left, outcome: &Outcome) 
     store_parts(tx, append, turn.id, drafts)?;
     cancel_calls(tx, append, &turn, left.open_calls, left.results)?;
     let last = left.message.map_or(turn.reply, |message| message.id);
-    Ending::without_cost(turn, last).store(tx, append, outcome)
+    let home = conversations::get(tx, turn.conversation)?.ok_or(Error::NotFound)?.home;
+    Ending::without_cost(turn, last, home).store(tx, append, outcome)
 }

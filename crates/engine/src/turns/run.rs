@@ -16,7 +16,7 @@ use crate::events::{Append, Attached};
 use crate::{Engine, Error, agents};
 
 /// Model requests that one turn may make. A model that asks for more is going in circles.
-pub(super) const MAX_STEPS: u32 = 50;
+pub const MAX_STEPS: u32 = 50;
 
 /// A turn that is running.
 pub(super) struct Run {
@@ -52,6 +52,10 @@ impl Run {
 pub(super) async fn run(engine: &Engine, mut claimed: Claimed, stops: Stops) {
     let Some(attached) = attach(engine, &mut claimed, &stops).await else { return };
     let Some(profile) = profile(engine, &claimed, &stops).await else { return };
+    let (profile, gone) = match profile {
+        Ok(profile) => (profile, false),
+        Err(nobody) => (nobody, true),
+    };
     let (model, missing) = match engine.catalogue().model(&profile.model) {
         Ok(model) => (model, None),
         // The settings have changed since the conversation was made.
@@ -59,6 +63,7 @@ pub(super) async fn run(engine: &Engine, mut claimed: Claimed, stops: Stops) {
     };
     let mut run = Run { engine: engine.clone(), attached, claimed, model, profile, stops, asked_at: Seq::default() };
     let end = match missing {
+        _ if gone => failed(FailureCode::WorkdirGone, "The directory of the project is not there.".to_owned()),
         Some(name) => failed(FailureCode::ProviderRejected, format!("The model {name} is not available on this server.")),
         None => drive(&mut run).await,
     };
@@ -92,12 +97,16 @@ async fn attach(engine: &Engine, claimed: &mut Claimed, stops: &Stops) -> Option
     }
 }
 
-/// Who answers; `None` if the conversation is deleted or the program ends.
-async fn profile(engine: &Engine, claimed: &Claimed, stops: &Stops) -> Option<AgentProfile> {
+/// Who answers; `None` if the conversation is deleted or the program ends. `Err`: there is nothing to answer about, and who
+/// says so can do nothing.
+async fn profile(engine: &Engine, claimed: &Claimed, stops: &Stops) -> Option<Result<AgentProfile, AgentProfile>> {
     loop {
         match agents::profile(engine, &claimed.conversation, &claimed.turn).await {
-            Ok(profile) => return Some(profile),
+            Ok(profile) => return Some(Ok(profile)),
             Err(Error::NotFound) => return None,
+            Err(Error::ProjectNotFound | Error::ProjectGone) => {
+                return Some(Err(agents::without_tools(engine, &claimed.conversation, &claimed.turn)));
+            }
             Err(error) => tracing::error!(turn = %claimed.turn.id, %error, "a turn cannot start yet; trying again"),
         }
         tokio::select! {

@@ -206,6 +206,7 @@ async fn engine(store: Store, clock: Hand, directory: &Path) -> Engine {
     let settings = Settings {
         workdir: directory.to_owned(),
         data_dir: None,
+        projects: Vec::new(),
         owner_token_hash: String::new(),
         hub,
         rules: RulesSetup::sample(directory),

@@ -158,6 +158,7 @@ fn project(event: &Event) -> Projected<'_> {
     let frame = match &event.kind {
         EventKind::ConversationCreated
         | EventKind::ConversationChanged
+        | EventKind::ConversationClosed { .. }
         | EventKind::TurnResumed
         // Agents of this API ask nothing in the middle of a turn.
         | EventKind::QuestionAsked { .. }
@@ -166,7 +167,7 @@ fn project(event: &Event) -> Projected<'_> {
         | EventKind::PartCompleted { .. } => return Projected::Nothing,
         EventKind::ConversationRenamed { title } => Frame::ChatRenamed { title },
         EventKind::ConversationDeleted => Frame::ChatRemoved,
-        EventKind::MessageAdded { part, client_id, queued, steered: _ } => user_message(part, client_id.as_deref(), *queued),
+        EventKind::MessageAdded { number: _, part, client_id, queued, steered: _ } => user_message(part, client_id.as_deref(), *queued),
         EventKind::TurnStarted { reply: _, answers } => {
             Frame::TurnStarted { message_ids: answers.iter().map(|message| message.hex()).collect() }
         }

@@ -222,3 +222,17 @@ fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
+
+/// Returns once the proof proves something else: another role, or nothing any more.
+pub(crate) async fn recheck(engine: Engine, proof: Proof) -> Option<Principal> {
+    if matches!(proof.how, How::Local) {
+        return std::future::pending().await;
+    }
+    loop {
+        Box::pin(tokio::time::sleep(RECHECK)).await;
+        let now = Box::pin(still_valid(&engine, &proof)).await;
+        if now != Some(proof.principal) {
+            return now;
+        }
+    }
+}

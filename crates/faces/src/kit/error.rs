@@ -21,6 +21,8 @@ pub enum Form {
     Chats,
     /// `{"error":…,"code":…}`.
     Sessions,
+    /// As the chats API's, with more of it in list form.
+    Assistant,
     /// `{"detail":…}`.
     Hub,
     /// RFC 9457, for our own endpoints.
@@ -40,6 +42,8 @@ impl Form {
     pub fn of_path(path: &str) -> Self {
         if is_hub(path) {
             Self::Hub
+        } else if is_below(path, "/api/assistant") {
+            Self::Assistant
         } else if CHATS.iter().chain(&RULES).any(|prefix| is_below(path, prefix)) {
             Self::Chats
         } else if SESSIONS.iter().any(|prefix| is_below(path, prefix)) {
@@ -89,6 +93,20 @@ pub enum Refusal {
     Conflict,
     /// No question waits for the answer.
     NoQuestion,
+    /// It is no name that a project can have.
+    BadProjectName,
+    /// Unknown, or its directory is gone, or not to be seen by the caller: the same bytes in every case.
+    ProjectNotFound,
+    ProjectExists,
+    /// No absolute path of a directory that may be chosen.
+    BadProjectPath,
+    /// In a sentence of the tool that reads files.
+    FileNotShown(String),
+    NoSession,
+    /// What should be a conversation's number is none.
+    BadNumber(String),
+    MessageTooLong,
+    UpgradeRequired,
     Busy,
     QueueFull,
     UnknownProvider,
@@ -124,6 +142,8 @@ impl From<Error> for Refusal {
             Error::InvalidText => Self::InvalidText,
             Error::Conflict => Self::Conflict,
             Error::NoQuestion => Self::NoQuestion,
+            Error::ProjectNotFound | Error::ProjectGone => Self::ProjectNotFound,
+            Error::ProjectExists => Self::ProjectExists,
             Error::Busy => Self::Busy,
             Error::QueueFull => Self::QueueFull,
             Error::UnknownProvider => Self::UnknownProvider,
@@ -178,6 +198,15 @@ impl Refusal {
             Self::InvalidText => "invalid_text",
             Self::Conflict => "conflict",
             Self::NoQuestion => "no_question",
+            Self::BadProjectName => "invalid_project_name",
+            Self::ProjectNotFound => "project_not_found",
+            Self::ProjectExists => "project_exists",
+            Self::BadProjectPath => "bad_project_path",
+            Self::FileNotShown(_) => "file_not_shown",
+            Self::NoSession => "no_session",
+            Self::BadNumber(_) => "invalid_field",
+            Self::MessageTooLong => "too_large",
+            Self::UpgradeRequired => "upgrade_required",
             Self::Busy => "busy",
             Self::QueueFull => "queue_full",
             Self::UnknownProvider => "unknown_provider",
@@ -205,14 +234,24 @@ impl Refusal {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::OriginForbidden | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::ConversationNotFound | Self::ApprovalNotFound | Self::PathNotFound => StatusCode::NOT_FOUND,
+            Self::ConversationNotFound
+            | Self::ApprovalNotFound
+            | Self::PathNotFound
+            | Self::ProjectNotFound
+            | Self::NoSession
+            | Self::FileNotShown(_) => StatusCode::NOT_FOUND,
+            Self::BadProjectName => match form {
+                Form::Assistant => StatusCode::BAD_REQUEST,
+                Form::Chats | Form::Sessions | Form::Hub | Form::Problem => StatusCode::UNPROCESSABLE_ENTITY,
+            },
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadJson | Self::UnknownProvider | Self::InvalidModel { .. } | Self::InvalidKey { .. } | Self::BadWorkdir => {
                 match form {
-                    Form::Chats | Form::Hub => StatusCode::UNPROCESSABLE_ENTITY,
+                    Form::Chats | Form::Assistant | Form::Hub => StatusCode::UNPROCESSABLE_ENTITY,
                     Form::Sessions | Form::Problem => StatusCode::BAD_REQUEST,
                 }
             }
@@ -222,6 +261,9 @@ impl Refusal {
             | Self::InvalidText
             | Self::Conflict
             | Self::BadCursor
+            | Self::BadNumber(_)
+            | Self::BadProjectPath
+            | Self::MessageTooLong
             | Self::InvalidValue { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Hub(refused) => match refused.kind {
                 RefusedKind::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -229,7 +271,7 @@ impl Refusal {
                 RefusedKind::NotFound => StatusCode::NOT_FOUND,
                 RefusedKind::Conflict => StatusCode::CONFLICT,
             },
-            Self::Busy | Self::QueueFull | Self::NoQuestion => StatusCode::CONFLICT,
+            Self::Busy | Self::QueueFull | Self::NoQuestion | Self::ProjectExists => StatusCode::CONFLICT,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -246,16 +288,17 @@ impl Refusal {
             Self::Forbidden => "Not allowed",
             Self::ConversationNotFound => match form {
                 Form::Chats => "Chat not found",
+                Form::Assistant => "Conversation not found",
                 Form::Sessions => "Session not found",
                 Form::Hub | Form::Problem => "Not found",
             },
             Self::ApprovalNotFound => "Approval not found",
             Self::PathNotFound => match form {
-                Form::Chats | Form::Hub => "Not Found",
+                Form::Chats | Form::Assistant | Form::Hub => "Not Found",
                 Form::Sessions | Form::Problem => "Not found",
             },
             Self::MethodNotAllowed => match form {
-                Form::Chats | Form::Hub => "Method Not Allowed",
+                Form::Chats | Form::Assistant | Form::Hub => "Method Not Allowed",
                 Form::Sessions | Form::Problem => "Method not allowed",
             },
             Self::TooLarge => "Body too large",
@@ -268,12 +311,21 @@ impl Refusal {
             Self::InvalidText => "Text must not contain U+0000",
             Self::Conflict => match form {
                 Form::Hub => "Idempotency-Key was used with another body",
-                Form::Chats | Form::Sessions | Form::Problem => "This key was used before with another body",
+                Form::Chats | Form::Assistant | Form::Sessions | Form::Problem => "This key was used before with another body",
             },
             Self::NoQuestion => "No question is waiting for an answer",
+            Self::BadProjectName => "Invalid project name",
+            Self::ProjectNotFound => "Project not found",
+            Self::ProjectExists => "Project exists",
+            Self::BadProjectPath => "path: expected an absolute path of a directory",
+            Self::FileNotShown(reason) => return reason.clone(),
+            Self::NoSession => "No active session for this project",
+            Self::BadNumber(_) => "conversation_id: expected an integer",
+            Self::MessageTooLong => "Message is too long",
+            Self::UpgradeRequired => "WebSocket upgrade expected",
             Self::Busy => match form {
                 Form::Chats => "The chat is busy",
-                Form::Sessions | Form::Hub | Form::Problem => "The session is busy",
+                Form::Assistant | Form::Sessions | Form::Hub | Form::Problem => "The session is busy",
             },
             Self::QueueFull => "Too many messages are waiting",
             Self::UnknownProvider => "Unknown provider",
@@ -299,6 +351,10 @@ impl Refusal {
         let mut response = match form {
             Form::Chats => {
                 let detail = self.list_form().unwrap_or_else(|| Value::from(self.text(form)));
+                (status, Json(json!({"detail": detail, "code": code}))).into_response()
+            }
+            Form::Assistant => {
+                let detail = self.list_form().or_else(|| self.value_form()).unwrap_or_else(|| Value::from(self.text(form)));
                 (status, Json(json!({"detail": detail, "code": code}))).into_response()
             }
             Form::Sessions => (status, Json(json!({"error": self.text(form), "code": code}))).into_response(),
@@ -329,8 +385,23 @@ impl Refusal {
                 "type": "model_attributes_type", "loc": ["body"],
                 "msg": "Input should be a valid dictionary or object to extract fields from", "input": Value::Null,
             }])),
+            Self::BadNumber(input) => Some(json!([{
+                "type": "int_parsing", "loc": ["path", "conversation_id"],
+                "msg": "Input should be a valid integer, unable to parse string as an integer", "input": input,
+            }])),
             _ => None,
         }
+    }
+
+    /// The list form of what the seed had no error for.
+    fn value_form(&self) -> Option<Value> {
+        let field = match self {
+            Self::Conflict => "client_id",
+            Self::InvalidText | Self::EmptyMessage | Self::MessageTooLong => "content",
+            _ => return None,
+        };
+        let message = self.text(Form::Assistant);
+        Some(json!([{"type": "value_error", "loc": ["body", field], "msg": message, "input": Value::Null}]))
     }
 }
 
@@ -442,6 +513,11 @@ face_error!(
     /// A refusal in the words of the chats API.
     ChatsError,
     Form::Chats
+);
+face_error!(
+    /// A refusal in the words of the assistant API.
+    AssistantError,
+    Form::Assistant
 );
 face_error!(
     /// A refusal of one of our own endpoints.

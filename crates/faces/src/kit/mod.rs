@@ -7,6 +7,7 @@ pub mod guard;
 pub mod idempotency;
 pub mod json;
 pub mod query;
+pub(crate) mod rate;
 pub mod sse;
 pub mod time;
 pub mod ws;

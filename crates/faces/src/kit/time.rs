@@ -10,6 +10,13 @@ pub fn with_z(at: Timestamp) -> String {
     format!("{day}T{clock}.{millis:03}Z")
 }
 
+/// `2026-11-20T09:33:45.029000Z`.
+#[must_use]
+pub fn with_six_digits(at: Timestamp) -> String {
+    let (day, clock, millis) = civil(at);
+    format!("{day}T{clock}.{millis:03}000Z")
+}
+
 /// `2026-11-20T09:33:45.029000+00:00`.
 #[must_use]
 pub fn with_offset(at: Timestamp) -> String {
@@ -39,12 +46,13 @@ fn civil(at: Timestamp) -> (String, String, i16) {
 mod tests {
     use domain::Timestamp;
 
-    use super::{naive, with_offset, with_z};
+    use super::{naive, with_offset, with_six_digits, with_z};
 
     #[test]
     fn times_are_spelled_as_the_contracts_do() {
         let at = Timestamp(1_795_167_564_822);
         assert_eq!(with_z(at), "2026-11-20T09:39:24.822Z");
+        assert_eq!(with_six_digits(at), "2026-11-20T09:39:24.822000Z");
         assert_eq!(with_offset(at), "2026-11-20T09:39:24.822000+00:00");
         assert_eq!(naive(at), "2026-11-20T09:39:24.822000");
         assert_eq!(with_z(Timestamp(i64::MAX)), "1970-01-01T00:00:00.000Z");

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ const SILENT_FOR: Duration = Duration::from_secs(60);
 /// How long a peer has to take and answer the closing frame.
 const CLOSING_FOR: Duration = Duration::from_secs(2);
 
+/// The earliest and the latest time after a restart at which a client is asked to come back. All clients are told different
+/// times, so that they do not all come at once.
+const RETRY_MS: (u32, u32) = (200, 3000);
+
 /// Why the server ends a connection. Codes and their meaning are the contract's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
@@ -60,6 +65,11 @@ pub enum Close {
     SignedOut,
     TooSlow,
     TooManyFrames,
+    /// What the connection is for is not there; the API's own code and word for it.
+    Refused {
+        code: u16,
+        reason: &'static str,
+    },
 }
 
 /// What a line has to tell.
@@ -299,6 +309,7 @@ fn fault(error: &axum::Error) -> Option<Close> {
 impl Close {
     const fn code(self) -> u16 {
         match self {
+            Self::Refused { code, .. } => code,
             Self::Silent => 1001,
             Self::ProtocolError => 1002,
             Self::Binary => 1003,
@@ -311,8 +322,9 @@ impl Close {
         }
     }
 
-    fn reason(self) -> String {
+    pub(crate) fn reason(self) -> String {
         match self {
+            Self::Refused { reason, .. } => reason.to_owned(),
             Self::Silent => "no sign of life".to_owned(),
             Self::ProtocolError => "protocol error".to_owned(),
             Self::Binary => "text frames only".to_owned(),
@@ -329,7 +341,22 @@ impl Close {
     const fn leaves_unread_bytes(self) -> bool {
         match self {
             Self::ProtocolError | Self::NotUtf8 | Self::TooBig => true,
-            Self::Silent | Self::Binary | Self::Restart { .. } | Self::SignedOut | Self::TooSlow | Self::TooManyFrames => false,
+            Self::Silent
+            | Self::Binary
+            | Self::Restart { .. }
+            | Self::SignedOut
+            | Self::TooSlow
+            | Self::TooManyFrames
+            | Self::Refused { .. } => false,
         }
     }
+}
+
+/// When a client is to come back after a restart.
+pub(crate) fn retry_in_ms() -> u64 {
+    static SOCKETS: AtomicU32 = AtomicU32::new(0);
+    // Steps of the golden ratio fall evenly into any range, however many there are.
+    let step = SOCKETS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9);
+    let (first, last) = RETRY_MS;
+    u64::from(first) + ((u64::from(step) * u64::from(last - first)) >> 32)
 }

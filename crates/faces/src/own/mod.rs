@@ -1,7 +1,8 @@
-//! Our own endpoints: sign-in, who am I, health, jobs. Their errors are problem+json.
+//! Our own endpoints: sign-in, who am I, health, jobs, projects. Their errors are problem+json.
 
 mod health;
 mod jobs;
+mod projects;
 mod sign_in;
 mod tokens;
 
@@ -22,6 +23,9 @@ pub fn routes() -> Router<App> {
         .at("/api/me", get(sign_in::me))
         .at("/api/jobs", get(jobs::list))
         .at("/api/jobs/{id}/retry", post(jobs::retry))
+        .at("/api/projects", get(projects::list).post(projects::add))
+        .at("/api/projects/{project}", get(projects::show).delete(projects::remove))
+        .at("/api/projects/{project}/file", get(projects::file))
         .at("/api/tokens", get(tokens::list).post(tokens::create))
         .at("/api/tokens/{id}", delete(tokens::revoke))
 }

@@ -43,7 +43,7 @@ pub fn project_fact(fact: &Fact) -> Projection<'_> {
         EventKind::ConversationCreated => Projection::Created,
         EventKind::ConversationRenamed { .. } | EventKind::ConversationChanged => Projection::Updated,
         EventKind::ConversationDeleted => Projection::One(Event::SessionDeleted {}),
-        EventKind::MessageAdded { part, client_id, queued, steered } => {
+        EventKind::MessageAdded { number: _, part, client_id, queued, steered } => {
             let user = Event::MessageUser {
                 message_id: part.message.to_string(),
                 content: part.body.text().unwrap_or_default(),
@@ -62,7 +62,9 @@ pub fn project_fact(fact: &Fact) -> Projection<'_> {
         // The words of a part reach every follower as deltas, also in a replay.
         EventKind::TurnResumed | EventKind::PartCompleted { .. } | EventKind::StatusNoted { .. } => Projection::Nothing,
         // Agents of this API ask nothing in the middle of a turn.
-        EventKind::QuestionAsked { .. } | EventKind::QuestionAnswered { .. } => Projection::Nothing,
+        EventKind::QuestionAsked { .. } | EventKind::QuestionAnswered { .. } | EventKind::ConversationClosed { .. } => {
+            Projection::Nothing
+        }
         EventKind::ToolCalled { part } | EventKind::ToolReturned { part } => match tool_event(part) {
             Some(event) => Projection::One(event),
             None => Projection::Nothing,

@@ -2,32 +2,26 @@
 //! follows. Nothing here waits for a model, and nothing is done for a peer that does not read.
 
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::extract::ws::{Utf8Bytes, WebSocket};
-use domain::{ConversationId, Principal};
-use engine::Engine;
-use tokio::time::{Instant, sleep};
+use domain::ConversationId;
+use tokio::time::Instant;
 
 use super::hub::HubLine;
 use super::inbox::{self, Inbox, Item, Read};
-use super::rate::{Rate, Verdict};
 use super::streams::{MAX_CHATS, News, Streams, broken};
 use super::{Echo, Refused};
 use crate::App;
 use crate::chats::incoming::{Done, Request, Wish as ChatsWish};
 use crate::hub::Counted;
 use crate::hub::incoming::greeting;
-use crate::kit::auth::{How, Proof, RECHECK, still_valid};
-use crate::kit::ws::{Close, Incoming, Line};
+use crate::kit::auth::{How, Proof, recheck};
+use crate::kit::rate::{Rate, Verdict};
+use crate::kit::ws::{Close, Incoming, Line, retry_in_ms};
 use crate::rules::incoming::Wish;
 use crate::rules::lane::Lane;
 
 const GREETING: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"connected","message":"Connected to chat server"}"#);
-
-/// The earliest and the latest time after a restart at which a client is asked to come back. All clients are told different
-/// times, so that they do not all come at once.
-const RETRY_MS: (u32, u32) = (200, 3000);
 
 /// Speaks with the peer until either side has enough. What a connection needs while it is idle counts, as there may be ten
 /// thousand of them: so it is kept once, on the heap, and what is seldom needed is not kept at all.
@@ -317,32 +311,10 @@ fn hub_line(app: &App, proof: &Proof) -> HubLine {
     }
 }
 
-/// Returns once the proof proves something else: another role, or nothing any more.
-async fn recheck(engine: Engine, proof: Proof) -> Option<Principal> {
-    if matches!(proof.how, How::Local) {
-        return std::future::pending().await;
-    }
-    loop {
-        Box::pin(sleep(RECHECK)).await;
-        let now = Box::pin(still_valid(&engine, &proof)).await;
-        if now != Some(proof.principal) {
-            return now;
-        }
-    }
-}
-
 /// What the rules have to say next; for ever nothing, if there are none.
 async fn next_of(rules: &mut Option<Box<Lane>>) -> Vec<Utf8Bytes> {
     match rules {
         Some(lane) => lane.next().await,
         None => std::future::pending().await,
     }
-}
-
-fn retry_in_ms() -> u64 {
-    static SOCKETS: AtomicU32 = AtomicU32::new(0);
-    // Steps of the golden ratio fall evenly into any range, however many there are.
-    let step = SOCKETS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9);
-    let (first, last) = RETRY_MS;
-    u64::from(first) + ((u64::from(step) * u64::from(last - first)) >> 32)
 }

@@ -4,7 +4,6 @@
 mod connection;
 mod hub;
 mod inbox;
-mod rate;
 mod refused;
 mod streams;
 

@@ -92,6 +92,9 @@ impl From<engine::Error> for Refused {
             | Error::EmptyMessage
             | Error::Conflict
             | Error::NoQuestion
+            | Error::ProjectNotFound
+            | Error::ProjectGone
+            | Error::ProjectExists
             | Error::UnknownProvider
             | Error::InvalidModel { .. }
             | Error::BadWorkdir

@@ -60,7 +60,7 @@ fn sessions_are_shown_as_they_are_when_they_change() {
 fn a_message_is_shown_and_perhaps_waits() {
     let added = |queued, steered| {
         let part = part(PartBody::Text { text: "hi\n\"there\"".to_owned() });
-        EventKind::MessageAdded { part, client_id: Some("c".to_owned()), queued, steered }
+        EventKind::MessageAdded { number: None, part, client_id: Some("c".to_owned()), queued, steered }
     };
     let user = |queued| {
         json!({"type": "message.user", "messageId": id(MESSAGE), "content": "hi\n\"there\"", "createdAt": "1970-01-01T00:00:00.000Z",

@@ -49,6 +49,7 @@ impl World {
         let settings = Settings {
             workdir: workdir.path().canonicalize().unwrap(),
             data_dir: None,
+            projects: Vec::new(),
             owner_token_hash: TOKEN_HASH.to_owned(),
             hub: HubSettings::new([0; 32]),
             rules: RulesSetup::sample(workdir.path()),
@@ -62,7 +63,15 @@ impl World {
         let engine = Engine::start(parts).await.unwrap();
         let drain = CancellationToken::new();
         let web = Router::new().fallback(|| async { "the web app" });
-        let app = App { engine, boundary, drain: drain.clone(), socket_rate: 50, hub: faces::hub::Hub::default(), web };
+        let app = App {
+            engine,
+            boundary,
+            drain: drain.clone(),
+            socket_rate: 50,
+            hub: faces::hub::Hub::default(),
+            assistant: faces::assistant::Assistant::default(),
+            web,
+        };
         Self { router: faces::router(app), model, drain, workdir }
     }
 

@@ -10,7 +10,9 @@ use super::{SettingsError, models};
 /// A settings file is written by hand; a larger one is something else.
 const MAX_BYTES: u64 = 1024 * 1024;
 /// Tables that interface and documents name for later versions.
-const LATER_TABLES: [&str; 2] = ["agents", "projects"];
+const LATER_TABLES: [&str; 1] = ["agents"];
+/// Also a setting of its own, as one line.
+const PROJECTS: &str = "projects";
 
 /// The file, or an empty one in its place.
 #[derive(Debug, Default)]
@@ -45,6 +47,7 @@ impl File {
             Some(text) if text.is_empty() => Ok(None),
             Some(text) => Ok(Some((source, text))),
             None if LATER_TABLES.contains(&key) => Ok(None),
+            None if key == PROJECTS && value.is_table() => Ok(None),
             None => Err(SettingsError(format!("{source}: the value has the wrong type"))),
         }
     }
@@ -62,6 +65,18 @@ impl File {
             found.push((name.as_str(), table));
         }
         Ok(found.into_iter())
+    }
+
+    /// The names and paths of the `[projects]` table, and what to call each in an error.
+    pub fn projects(&self) -> Result<Vec<(String, String, String)>, SettingsError> {
+        let Some(Value::Table(table)) = self.table.get(PROJECTS) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for (name, path) in table {
+            let key = format!("{PROJECTS}.{name}");
+            let Value::String(path) = path else { return Err(self.wrong(&key, "expected the path of a directory")) };
+            found.push((self.source(&key), name.clone(), path.clone()));
+        }
+        Ok(found)
     }
 
     pub fn later_tables(&self) -> impl Iterator<Item = String> {

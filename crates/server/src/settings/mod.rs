@@ -108,6 +108,12 @@ impl Sources {
                 Kind::Later => {}
             }
         }
+        if config.projects.is_empty() {
+            for (source, name, path) in file.projects()? {
+                let wrong = |reason| SettingsError(format!("{source}: {reason}"));
+                readers::add_project(&mut config, &name, &path).map_err(wrong)?;
+            }
+        }
         if config.rules_data.is_none() {
             config.rules_data = readers::rules_of_postgres_variables(&self.environment).map_err(SettingsError)?;
         }

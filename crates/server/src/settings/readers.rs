@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use domain::ModelName;
 use domain::egress::AllowListError;
+use domain::{ModelName, Project, ProjectName, ProjectSource};
 use engine::{DataSet, PostgresSet, SqliteSet};
 use reqwest::Url;
 use store::DatabaseUrl;
@@ -76,6 +76,37 @@ pub(super) fn workdir(config: &mut ServerConfig, text: &str) -> Read {
 
 pub(super) fn egress_allow(config: &mut ServerConfig, text: &str) -> Read {
     config.egress_allow = text.parse().map_err(|error: AllowListError| error.to_string())?;
+    Ok(())
+}
+
+pub(super) fn projects(config: &mut ServerConfig, text: &str) -> Read {
+    for item in items(text) {
+        let (name, path) = item.split_once('=').ok_or_else(|| format!("{item:?} is not of the form name=path"))?;
+        add_project(config, name.trim(), path.trim())?;
+    }
+    Ok(())
+}
+
+/// Whether the directory is there is looked at when it is used: it may come later, and go.
+pub(super) fn add_project(config: &mut ServerConfig, name: &str, path: &str) -> Read {
+    let name =
+        ProjectName::parse(name).ok_or_else(|| format!("{name:?} is no project name: letters, digits, - and _, at most 50"))?;
+    if config.projects.iter().any(|project| project.name == name) {
+        return Err(format!("the project {name} is named twice"));
+    }
+    if !Path::new(path).is_absolute() {
+        return Err(format!("the path {path:?} of project {name} is not absolute"));
+    }
+    config.projects.push(Project { name, path: path.into(), source: ProjectSource::Settings });
+    Ok(())
+}
+
+pub(super) fn assistant_compat(config: &mut ServerConfig, text: &str) -> Read {
+    config.assistant_compat = match text {
+        "on" => true,
+        "off" => false,
+        _ => return Err(format!("{text:?} is neither on nor off")),
+    };
     Ok(())
 }
 

@@ -208,6 +208,7 @@ impl Theatre {
         let settings = Settings {
             workdir: directory.to_owned(),
             data_dir: None,
+            projects: Vec::new(),
             owner_token_hash: String::new(),
             hub,
             rules: RulesSetup::sample(directory),

@@ -8,6 +8,7 @@ mod inbox;
 mod planted;
 mod player;
 mod referee;
+mod referee_assistant;
 mod signing;
 mod stage;
 mod story;
@@ -85,6 +86,32 @@ macro_rules! stories {
 }
 
 stories! {
+    assistant_bad_json: "assistant/bad_json",
+    assistant_bad_name: "assistant/bad_name",
+    assistant_cancel: "assistant/cancel",
+    assistant_conversation_rest: "assistant/conversation_rest",
+    assistant_disconnect_mid_answer: "assistant/disconnect_mid_answer",
+    assistant_empty_message: "assistant/empty_message",
+    assistant_model_error: "assistant/model_error",
+    assistant_model_error_mid_answer: "assistant/model_error_mid_answer",
+    assistant_no_session: "assistant/no_session",
+    assistant_ping_during_answer: "assistant/ping_during_answer",
+    assistant_project_not_found: "assistant/project_not_found",
+    assistant_question_answer: "assistant/question_answer",
+    assistant_question_survives: "assistant/question_survives",
+    assistant_reconnect_without_start: "assistant/reconnect_without_start",
+    assistant_repeat_client_id: "assistant/repeat_client_id",
+    assistant_resume: "assistant/resume",
+    assistant_resume_mid_answer: "assistant/resume_mid_answer",
+    assistant_resume_unknown: "assistant/resume_unknown",
+    assistant_second_message_while_busy: "assistant/second_message_while_busy",
+    assistant_session_without_start: "assistant/session_without_start",
+    assistant_start_new: "assistant/start_new",
+    assistant_start_twice: "assistant/start_twice",
+    assistant_switch_conversation: "assistant/switch_conversation",
+    assistant_tool_call: "assistant/tool_call",
+    assistant_tools_refused: "assistant/tools_refused",
+    assistant_unknown_type: "assistant/unknown_type",
     chats_cancel: "chats/cancel",
     chats_client_id: "chats/client-id",
     chats_create_list_get_delete: "chats/create-list-get-delete",

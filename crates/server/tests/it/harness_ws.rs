@@ -37,6 +37,8 @@ impl Said {
 #[derive(Debug)]
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
+    /// Why the peer has closed; empty until then, or if it named no reason.
+    pub close_reason: String,
 }
 
 impl Socket {
@@ -53,7 +55,7 @@ impl Socket {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let opening = tokio_tungstenite::client_async_with_config(request, connection, Some(config));
         match timeout(PATIENCE, opening).await.expect("an answer to the upgrade") {
-            Ok((stream, _)) => Ok(Self { stream }),
+            Ok((stream, _)) => Ok(Self { stream, close_reason: String::new() }),
             Err(Error::Http(refusal)) => Err(refusal.status().as_u16()),
             Err(error) => panic!("{target}: {error}"),
         }
@@ -90,7 +92,10 @@ impl Socket {
         loop {
             return match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => Said::Text(text.to_string()),
-                Some(Ok(Message::Close(frame))) => Said::Closed(frame.map_or(1005, |frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    self.close_reason = frame.as_ref().map(|frame| frame.reason.to_string()).unwrap_or_default();
+                    Said::Closed(frame.map_or(1005, |frame| frame.code.into()))
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(other)) => panic!("a frame that no server of ours sends: {other:?}"),
                 Some(Err(_)) | None => Said::Gone,

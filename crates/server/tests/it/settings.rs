@@ -78,6 +78,11 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         ("COLLOQUY_WORKDIR", "/nonexistent/workdir"),
         ("COLLOQUY_EGRESS_ALLOW", "http://127.0.0.1:9000"),
         ("COLLOQUY_EGRESS_ALLOW", "127.0.0.1"),
+        ("COLLOQUY_PROJECTS", "demo"),
+        ("COLLOQUY_PROJECTS", "demo=relative/path"),
+        ("COLLOQUY_PROJECTS", "bad.name=/tmp"),
+        ("COLLOQUY_PROJECTS", "a=/tmp,a=/usr"),
+        ("COLLOQUY_ASSISTANT_COMPAT", "yes"),
         ("COLLOQUY_SOCKET_RATE", "-1"),
         ("COLLOQUY_LOG", "info,=,"),
         ("COLLOQUY_LOG_FORMAT", "xml\nyml"),
@@ -142,8 +147,22 @@ fn a_broken_file_is_named_with_its_line() {
 
 #[test]
 fn settings_of_later_versions_are_known() {
-    let settings = read(&[("COLLOQUY_PROJECTS", "a=/a"), ("NATS_URL", "nats://x"), ("GITHUB_ORG", "x"), ("GEMINI_API_KEY", "x")]);
-    assert_eq!(settings.expect("known names").warnings, ["COLLOQUY_PROJECTS is set but not used by this version"]);
+    let settings = read(&[("NATS_URL", "nats://x"), ("GITHUB_ORG", "x"), ("GEMINI_API_KEY", "x")]);
+    assert_eq!(settings.expect("known names").warnings, Vec::<String>::new());
+}
+
+#[test]
+fn projects_are_read_from_one_line_or_from_a_table() {
+    let named = |settings: Settings| {
+        let projects = settings.config.projects.into_iter();
+        projects.map(|project| format!("{}={}", project.name, project.path.display())).collect::<Vec<_>>()
+    };
+    assert_eq!(named(read(&[("COLLOQUY_PROJECTS", "b=/b, a_1=/a")]).expect("good projects")), ["b=/b", "a_1=/a"]);
+    let file = "[projects]\ndemo = \"/srv/demo\"\n";
+    assert_eq!(named(with_file(file, &[]).expect("a good table")), ["demo=/srv/demo"]);
+    assert_eq!(named(with_file(file, &[("COLLOQUY_PROJECTS", "x=/x")]).expect("both")), ["x=/x"], "the line beats the table");
+    let line = with_file("[projects]\ndemo = 3\n", &[]).expect_err("no path").to_string();
+    assert!(line.starts_with("\"projects.demo\" in "), "{line}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::Tool;
-use domain::sockets::tool::{ToolContext, ToolError, ToolReply};
+use domain::sockets::tool::{Hidden, ToolContext, ToolError, ToolReply};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ impl Place {
         cancel: CancellationToken,
     ) -> Result<ToolReply, ToolError> {
         let tool = self.tools.iter().find(|candidate| candidate.spec().name == tool).unwrap();
-        let context = ToolContext { workdir: workdir.to_owned(), cancel };
+        let context = ToolContext { workdir: workdir.to_owned(), hidden: Hidden::default(), cancel };
         tool.run(context, input.as_object().unwrap().clone()).await
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::story::Expected;
-use super::types::{Mark, mark, text_field};
+use super::types::{Dialect, Mark, text_field};
 use super::values::Bindings;
 
 /// How many of the last items a failure shows.
@@ -22,8 +22,8 @@ const FITS_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq)]
 pub enum Got {
     Item(Item),
-    /// A socket was closed with this code.
-    Closed(u16),
+    /// A socket was closed with this code, for this reason.
+    Closed(u16, String),
     /// A stream was ended in good order.
     Ended,
     /// Neither: the connection is simply gone.
@@ -53,11 +53,18 @@ pub struct Inbox {
     rest: Option<Item>,
     heard: VecDeque<String>,
     patience: Duration,
+    dialect: Dialect,
 }
 
 impl Inbox {
     pub fn new(source: UnboundedReceiver<Got>, patience: Duration) -> Self {
-        Self { source, ahead: VecDeque::new(), rest: None, heard: VecDeque::new(), patience }
+        let dialect = Dialect::default();
+        Self { source, ahead: VecDeque::new(), rest: None, heard: VecDeque::new(), patience, dialect }
+    }
+
+    /// The same, for a connection that speaks so.
+    pub fn speaking(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
     }
 
     /// The last things that came, for whoever has to find out what went wrong.
@@ -113,10 +120,10 @@ impl Inbox {
         }
     }
 
-    /// The server closes the socket with this code.
-    pub async fn expect_close(&mut self, code: u16) -> Result<(), Fault> {
+    /// The server closes the socket with this code, and for this reason if the story names one.
+    pub async fn expect_close(&mut self, code: u16, reason: Option<&str>) -> Result<(), Fault> {
         match self.next_of_note(&[]).await? {
-            Got::Closed(got) if got == code => Ok(()),
+            Got::Closed(got, why) if got == code && reason.is_none_or(|reason| reason == why) => Ok(()),
             other => Err(Fault(format!("expected a close with {code}, got {other}"))),
         }
     }
@@ -142,7 +149,7 @@ impl Inbox {
                 },
             };
             match got {
-                Got::Item(item) if mark(&item.kind) == Mark::Added => {}
+                Got::Item(item) if self.dialect.mark(&item.kind) == Mark::Added => {}
                 other => return Err(Fault(format!("the story is over, and still there came {other}"))),
             }
         }
@@ -184,7 +191,7 @@ impl Inbox {
         loop {
             let got = self.next().await?;
             let Got::Item(item) = &got else { return Ok(got) };
-            match mark(&item.kind) {
+            match self.dialect.mark(&item.kind) {
                 Mark::Seed => return Ok(got),
                 Mark::Added if kinds.contains(&item.kind.as_str()) => return Ok(got),
                 Mark::Added => {}
@@ -294,7 +301,7 @@ impl std::fmt::Display for Got {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Item(item) => item.fmt(f),
-            Self::Closed(code) => write!(f, "a close with {code}"),
+            Self::Closed(code, reason) => write!(f, "a close with {code} {reason:?}"),
             Self::Ended => f.write_str("the end of the stream"),
             Self::CutOff => f.write_str("a connection that is gone"),
             Self::Foul(foul) => write!(f, "a foul: {foul}"),

@@ -61,7 +61,7 @@ async fn faulty_line(frames: &[Value], close: Option<u16>) -> Option<usize> {
         let kind = frame["type"].as_str().unwrap().to_owned();
         tell.send(Got::Item(Item { kind, body: frame.clone(), id: None })).unwrap();
     }
-    tell.send(close.map_or(Got::CutOff, Got::Closed)).unwrap();
+    tell.send(close.map_or(Got::CutOff, |code| Got::Closed(code, String::new()))).unwrap();
     let (mut inbox, mut bindings) = (Inbox::new(source, NO_PATIENCE), Bindings::default());
     for line in Story::parse("planted", LINES).lines {
         if check(&line, &mut inbox, &mut bindings).await.is_err() {
@@ -75,7 +75,7 @@ async fn check(line: &Line, inbox: &mut Inbox, bindings: &mut Bindings) -> Resul
     match &line.step {
         Step::Expect(expected) => inbox.expect(expected, bindings).await,
         Step::ExpectAnyOrder(expected) => inbox.expect_any_order(expected, bindings).await,
-        Step::ExpectClose(code) => inbox.expect_close(*code).await,
+        Step::ExpectClose { code, reason } => inbox.expect_close(*code, reason.as_deref()).await,
         other => panic!("{other:?}"),
     }
 }
@@ -211,7 +211,7 @@ async fn silence_is_kept_after_the_story() {
         (Some(Got::Item(Item { kind: "chat_renamed".to_owned(), body: json!({}), id: None })), true),
         (Some(Got::Item(Item { kind: "result".to_owned(), body: json!({}), id: None })), false),
         (Some(Got::Item(Item { kind: "brand_new".to_owned(), body: json!({}), id: None })), false),
-        (Some(Got::Closed(1011)), false),
+        (Some(Got::Closed(1011, String::new())), false),
         (Some(Got::Ended), false),
         (Some(Got::CutOff), false),
     ] {

@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep};
 use super::doubles::{Kind, encoded};
 use super::inbox::{Fault, Got, Inbox, Item};
 use super::referee::Referee;
+use super::referee_assistant::Watch;
 use super::signing;
 use super::stage::Stage;
 use super::story::{Line, Step, Story};
+use super::types::Dialect;
 use super::values::Bindings;
 use crate::harness_http::{Answer, Body, Client, Head, PATIENCE, Request};
 use crate::harness_sse::EventStream;
@@ -126,7 +128,7 @@ impl<'a> Player<'a> {
             Step::ExpectAnyOrder(expected) => {
                 inbox(&mut self.lines, &line.on)?.expect_any_order(expected, &mut self.bindings).await
             }
-            Step::ExpectClose(code) => inbox(&mut self.lines, &line.on)?.expect_close(*code).await,
+            Step::ExpectClose { code, reason } => inbox(&mut self.lines, &line.on)?.expect_close(*code, reason.as_deref()).await,
             Step::End => inbox(&mut self.lines, &line.on)?.expect_end().await,
             Step::Disconnect => self.disconnect(&line.on).await,
             Step::Release(pause) => {
@@ -247,6 +249,7 @@ impl<'a> Player<'a> {
     async fn connect(&mut self, on: &str, wish: &Value) -> Result<(), Fault> {
         let wish = self.bindings.fill(wish).map_err(Fault)?;
         let mut target = text(&wish["path"])?.to_owned();
+        let dialect = Dialect::of_path(&target);
         for (index, (name, value)) in wish["query"].as_object().into_iter().flatten().enumerate() {
             let glue = if index == 0 { '?' } else { '&' };
             target += &format!("{glue}{name}={}", percent_encoded(text(value)?));
@@ -261,7 +264,7 @@ impl<'a> Player<'a> {
         let (send, mut frames) = unbounded_channel::<String>();
         let skips_greetings = self.skips_greetings;
         let reader = tokio::spawn(async move {
-            let (mut socket, mut referee) = (socket, Referee::default());
+            let (mut socket, mut referee) = (socket, Watch::new(dialect));
             loop {
                 tokio::select! {
                     frame = frames.recv() => match frame {
@@ -271,14 +274,14 @@ impl<'a> Player<'a> {
                     said = socket.next() => {
                         let is_greeting = matches!(&said, Said::Text(text) if text.contains("\"type\":\"connected\""));
                         let is_skipped = skips_greetings && is_greeting;
-                        if !is_skipped && !pass_on(said, &mut referee, &tell) {
+                        if !is_skipped && !pass_on(said, &socket, &mut referee, &tell) {
                             return;
                         }
                     }
                 }
             }
         });
-        self.open(on, Open { inbox: Inbox::new(source, self.patience), send, reader })
+        self.open(on, Open { inbox: Inbox::new(source, self.patience).speaking(dialect), send, reader })
     }
 
     fn open(&mut self, on: &str, open: Open) -> Result<(), Fault> {
@@ -394,7 +397,7 @@ async fn read_stream(mut stream: EventStream, tell: UnboundedSender<Got>) {
 }
 
 /// `false`: there is nothing more to come, or nobody to hear it.
-fn pass_on(said: Said, referee: &mut Referee, tell: &UnboundedSender<Got>) -> bool {
+fn pass_on(said: Said, socket: &Socket, referee: &mut Watch, tell: &UnboundedSender<Got>) -> bool {
     let got = match said {
         Said::Text(text) => {
             let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
@@ -403,7 +406,7 @@ fn pass_on(said: Said, referee: &mut Referee, tell: &UnboundedSender<Got>) -> bo
             let verdict = referee.frame(&item);
             judged(item, verdict)
         }
-        Said::Closed(code) => Got::Closed(code),
+        Said::Closed(code) => Got::Closed(code, socket.close_reason.clone()),
         Said::Gone => Got::CutOff,
     };
     let goes_on = matches!(got, Got::Item(_));

@@ -1,6 +1,7 @@
 //! Where a story is played: a fresh server, and a model that follows the story's script.
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use super::doubles::{Double, Kind};
@@ -29,6 +30,8 @@ pub struct Stage {
     pub agent_url: String,
     pub platform_url: String,
     upstream: Option<Upstream>,
+    /// The directories go when it goes.
+    _projects: TempDir,
 }
 
 /// What one request to the model contained.
@@ -62,22 +65,40 @@ impl Stage {
         for (path, content) in &story.data_files {
             setup = setup.data_file(path, content);
         }
+        let projects = Self::projects(story);
+        if !story.projects.is_empty() {
+            let named = story.projects.keys().map(|name| format!("{name}={}", projects.path().join(name).display()));
+            setup = setup.setting("COLLOQUY_PROJECTS", &named.collect::<Vec<_>>().join(","));
+        }
         match voice {
             Voice::Scripted => {
                 let server = setup.script(&story.model).start().await;
-                Self { server, doubles, agent_url, platform_url, upstream: None }
+                Self { server, doubles, agent_url, platform_url, upstream: None, _projects: projects }
             }
             Voice::OnPostgres => {
                 let setup = setup.setting("DATABASE_URL", &fresh_database().await);
                 let server = setup.script(&story.model).start().await;
-                Self { server, doubles, agent_url, platform_url, upstream: None }
+                Self { server, doubles, agent_url, platform_url, upstream: None, _projects: projects }
             }
             Voice::OverHttp => {
                 let upstream = Upstream::start(&story.model).await;
                 let server = setup.upstream(&upstream).start().await;
-                Self { server, doubles, agent_url, platform_url, upstream: Some(upstream) }
+                Self { server, doubles, agent_url, platform_url, upstream: Some(upstream), _projects: projects }
             }
         }
+    }
+
+    /// The directories of the story's projects. One that is gone by then never needs to be there.
+    fn projects(story: &Story) -> TempDir {
+        let root = tempfile::Builder::new().prefix("colloquy-projects-").tempdir().expect("a directory");
+        for (name, files) in &story.projects {
+            for (path, content) in files.iter().flatten() {
+                let path = root.path().join(name).join(path);
+                std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+                std::fs::write(path, content).expect("a file");
+            }
+        }
+        root
     }
 
     pub fn release(&self, pause: &str) {

@@ -22,6 +22,8 @@ pub struct Story {
     pub platform: Vec<Value>,
     pub files: BTreeMap<String, String>,
     pub data_files: BTreeMap<String, String>,
+    /// By name, with their files; `None`: the directory is gone.
+    pub projects: BTreeMap<String, Option<BTreeMap<String, String>>>,
     /// By environment variable.
     pub settings: BTreeMap<String, String>,
     pub auth: String,
@@ -47,7 +49,10 @@ pub enum Step {
     SendText(String),
     Expect(Expected),
     ExpectAnyOrder(Vec<Expected>),
-    ExpectClose(u16),
+    ExpectClose {
+        code: u16,
+        reason: Option<String>,
+    },
     End,
     Disconnect,
     Release(String),
@@ -107,11 +112,16 @@ impl Story {
     }
 
     pub fn parse(name: &str, source: &str) -> Self {
+        // What a time looks like is each contract's own matter.
+        let source = match name.starts_with("assistant/") {
+            true => &source.replace("<iso8601>", "<iso8601-6Z>"),
+            false => source,
+        };
         let lines = source.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let mut lines = lines.map(|(index, line)| (index + 1, line));
         let (_, head) = lines.next().unwrap_or_else(|| panic!("{name} is empty"));
         let head: Map<String, Value> = serde_json::from_str(head).unwrap_or_else(|error| panic!("{name} line 1: {error}"));
-        let known = ["story", "model", "agent", "platform", "files", "data_files", "settings", "auth", "needs"];
+        let known = ["story", "model", "agent", "platform", "files", "data_files", "projects", "settings", "auth", "needs"];
         let unknown = head.keys().find(|key| !known.contains(&key.as_str()));
         assert_eq!(unknown, None, "{name}: the player does not know this");
         Self {
@@ -121,6 +131,7 @@ impl Story {
             platform: head.get("platform").and_then(Value::as_array).cloned().unwrap_or_default(),
             files: texts(head.get("files")),
             data_files: texts(head.get("data_files")),
+            projects: projects(head.get("projects")),
             settings: texts(head.get("settings")).into_iter().map(|(key, value)| (variable(&key), value)).collect(),
             auth: head.get("auth").and_then(Value::as_str).unwrap_or("off").to_owned(),
             needs: head.get("needs").and_then(Value::as_array).into_iter().flatten().map(text).collect(),
@@ -163,7 +174,10 @@ impl Step {
                 });
                 Self::ExpectAnyOrder(each.collect::<Option<_>>()?)
             }
-            "expect_close" => Self::ExpectClose(u16::try_from(value.as_u64()?).ok()?),
+            "expect_close" => Self::ExpectClose {
+                code: u16::try_from(value.as_u64()?).ok()?,
+                reason: line.remove("reason").map(|reason| text(&reason)),
+            },
             "webhook_received" => Self::Received { of: Kind::Agent, expected: value },
             "platform_received" => Self::Received { of: Kind::Platform, expected: value },
             "expect_none" => Self::ExpectNone {
@@ -204,6 +218,11 @@ fn entries(folder: PathBuf) -> Vec<PathBuf> {
 fn texts(value: Option<&Value>) -> BTreeMap<String, String> {
     let fields = value.and_then(Value::as_object).into_iter().flatten();
     fields.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn projects(value: Option<&Value>) -> BTreeMap<String, Option<BTreeMap<String, String>>> {
+    let fields = value.and_then(Value::as_object).into_iter().flatten();
+    fields.map(|(name, files)| (name.clone(), (!files.is_null()).then(|| texts(Some(files))))).collect()
 }
 
 fn text(value: &Value) -> String {

@@ -1,5 +1,35 @@
 //! Which types are a seed's own (S in the contracts) and which are additions (+, P, H).
 
+/// Whose frames a connection speaks. Two APIs may use one word in different ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// The shared socket, and the streams.
+    #[default]
+    Shared,
+    /// The assistant's own socket.
+    Assistant,
+}
+
+impl Dialect {
+    /// By the path that is connected to.
+    pub fn of_path(path: &str) -> Self {
+        if path.starts_with("/api/assistant/ws") { Self::Assistant } else { Self::Shared }
+    }
+
+    pub fn mark(self, kind: &str) -> Mark {
+        match self {
+            Self::Shared => mark(kind),
+            Self::Assistant if ASSISTANT_SEED.contains(&kind) => Mark::Seed,
+            Self::Assistant if ASSISTANT_ADDED.contains(&kind) => Mark::Added,
+            Self::Assistant => Mark::Unknown,
+        }
+    }
+}
+
+/// `question` came with a later version of the seed, and counts as its own.
+const ASSISTANT_SEED: [&str; 7] = ["conversation_created", "text", "tool_call", "question", "response_done", "error", "pong"];
+const ASSISTANT_ADDED: [&str; 2] = ["user_message", "tool_result"];
+
 /// How the contracts mark a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
@@ -60,7 +90,7 @@ const ADDED_EVENTS: [&str; 11] = [
     "session.reset",
 ];
 
-pub fn mark(kind: &str) -> Mark {
+fn mark(kind: &str) -> Mark {
     if SEED_FRAMES.contains(&kind) || SEED_EVENTS.contains(&kind) {
         Mark::Seed
     } else if ADDED_FRAMES.contains(&kind) || ADDED_EVENTS.contains(&kind) {

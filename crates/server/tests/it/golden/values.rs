@@ -77,8 +77,8 @@ impl Bindings {
     }
 
     fn fill_known(&self, text: &str) -> String {
-        let bound = self.0.iter().filter_map(|(placeholder, value)| Some((placeholder, value.as_str()?)));
-        bound.fold(text.to_owned(), |text, (placeholder, value)| text.replace(placeholder, value))
+        let bound = self.0.iter().filter_map(|(placeholder, value)| Some((placeholder, spelled(value)?)));
+        bound.fold(text.to_owned(), |text, (placeholder, value)| text.replace(placeholder, &value))
     }
 
     fn value(&mut self, place: &str, expected: &Value, got: &Value) -> Result<(), Mismatch> {
@@ -124,6 +124,15 @@ impl Bindings {
     }
 }
 
+/// A bound value inside a longer text.
+fn spelled(value: &Value) -> Option<std::borrow::Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(text.as_str().into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        _ => None,
+    }
+}
+
 /// What a placeholder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -131,6 +140,7 @@ enum Kind {
     Hex32,
     TimeWithOffset,
     TimeWithZ,
+    TimeWithSixDigits,
     Text,
     Number,
     Integer,
@@ -145,7 +155,7 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [(&str, Self); 14] = [
+    const ALL: [(&str, Self); 15] = [
         ("iso8601", Self::NaiveTime),
         ("int", Self::Int),
         ("id", Self::Id),
@@ -155,6 +165,7 @@ impl Kind {
         ("hex32", Self::Hex32),
         ("iso8601+00:00", Self::TimeWithOffset),
         ("iso8601Z", Self::TimeWithZ),
+        ("iso8601-6Z", Self::TimeWithSixDigits),
         ("text", Self::Text),
         ("number", Self::Number),
         ("integer", Self::Integer),
@@ -188,6 +199,7 @@ impl Kind {
             // Each API has its own form of a time: the hub's, and that of the rules.
             Self::NaiveTime => text
                 .is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.dddddd") || has_shape(text, "dddd-dd-ddTdd:dd:dd.dddZ")),
+            Self::TimeWithSixDigits => text.is_some_and(|text| has_shape(text, "dddd-dd-ddTdd:dd:dd.ddddddZ")),
             Self::Int => value.is_i64() || text.is_some_and(|text| text.parse::<i64>().is_ok()),
             Self::Id => text.and_then(|text| text.split_once('_')).is_some_and(|(_, code)| is_code(code, 10)),
             Self::Token => text.and_then(|text| text.strip_prefix("tkn_")).is_some_and(|code| is_code(code, 32)),

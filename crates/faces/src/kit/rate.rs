@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A token bucket that holds the frames of one [`BURST`].
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// Frames per second; 0 is no limit.
     per_second: u32,
     tokens: f64,
@@ -22,19 +22,19 @@ pub(super) struct Rate {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Taken,
     Refused { retry_after_ms: u64 },
     CutOff,
 }
 
 impl Rate {
-    pub(super) fn new(per_second: u32, now: Instant) -> Self {
+    pub(crate) fn new(per_second: u32, now: Instant) -> Self {
         Self { per_second, tokens: capacity(per_second), filled_at: now, refusing: None }
     }
 
     /// Asks for one more frame.
-    pub(super) fn take(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn take(&mut self, now: Instant) -> Verdict {
         if self.per_second == 0 {
             return Verdict::Taken;
         }
