@@ -81,7 +81,8 @@ impl Process {
         let is_off = setup.environment(&place).get(OsStr::new("COLLOQUY_AUTH")).is_some_and(|auth| auth == "off");
         let code = if is_off { None } else { Some(after(&mut lines, SIGN_IN, &errors).await) };
         let code = code.map(|link| link.split_once("#code=").expect("a code in the link").1.to_owned());
-        let token = std::fs::read_to_string(place.data_dir().join("token")).expect("the owner's token").trim().to_owned();
+        let data_dir = std::path::PathBuf::from(&setup.environment(&place)[OsStr::new("COLLOQUY_DATA_DIR")]);
+        let token = std::fs::read_to_string(data_dir.join("token")).expect("the owner's token").trim().to_owned();
         Self { child, address, token, code, output, errors, readers, place }
     }
 
@@ -109,6 +110,12 @@ impl Process {
 
     pub fn command_line(&self) -> Vec<u8> {
         std::fs::read(format!("/proc/{}/cmdline", self.child.id())).expect("the process runs")
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("our own child");
     }
 
     pub fn is_running(&mut self) -> bool {

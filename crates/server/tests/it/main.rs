@@ -7,6 +7,10 @@
     reason = "a test that cannot go on fails, in its helpers as well"
 )]
 
+mod assistant_attacks;
+mod assistant_restart;
+mod assistant_sockets;
+mod assistant_world;
 mod attacks_auth;
 mod attacks_browser;
 mod attacks_files;

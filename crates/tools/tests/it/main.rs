@@ -4,7 +4,9 @@
 mod escapes;
 mod glob;
 mod grep;
+mod hidden;
 mod input;
+mod large;
 mod read_file;
 mod support;
 mod swaps;
