@@ -94,6 +94,19 @@ const CREATE_POSTGRES_SEARCH: &str = "
     CREATE INDEX part_search_by_word ON part_search USING gin (words);
     CREATE INDEX part_search_by_conversation ON part_search (conversation_id)";
 
+/// For a database to which rows were written past [`index_part`].
+pub(crate) const REBUILD_SQLITE_SEARCH: &str = "INSERT INTO part_search (part_search) VALUES ('delete-all'); \
+     INSERT INTO part_search (rowid, text) SELECT rowid, text FROM part WHERE kind = 'text'";
+
+/// Many parts at once: `$1` their ids, `$2` their conversations, `$3` their [`words`].
+pub(crate) const INDEX_POSTGRES_PARTS: &str = "INSERT INTO part_search (part_id, conversation_id, words) \
+     SELECT i, c, CAST(w AS tsvector) FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS t (i, c, w)";
+
+/// Every connection of a server holds this for as long as it lives, so that nobody replaces the data under it.
+pub(crate) const NOTE_SERVER: &str = "SELECT pg_advisory_lock_shared(723713, hashtext(current_schema()::text))";
+/// `true` if no server has a connection; none gets one until this one ends.
+pub(crate) const KEEP_SERVERS_OUT: &str = "SELECT pg_try_advisory_lock(723713, hashtext(current_schema()::text))";
+
 impl Dialect {
     /// The present time by the database's clock, in milliseconds since 1970.
     pub(crate) const fn now(self) -> &'static str {
@@ -205,7 +218,7 @@ const OCCURRENCES: usize = 32;
 const LAST_PLACE: usize = 16_383;
 
 /// The words of a text and where they stand, as PostgreSQL reads a `tsvector`.
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut left = INDEXED;
     let words = text.split(|c: char| !c.is_alphanumeric()).map(fold).filter(|word| !word.is_empty());

@@ -13,6 +13,7 @@ pub mod hub;
 pub mod jobs;
 pub mod messages;
 mod migrate;
+pub mod moving;
 pub mod nodes;
 mod postgres;
 pub mod projects;

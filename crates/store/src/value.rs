@@ -71,6 +71,10 @@ impl Row {
         Self(values)
     }
 
+    pub(crate) fn into_values(self) -> Vec<Value> {
+        self.0
+    }
+
     /// The value of column `index`, counted from 0.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The commands of the program.
 
 mod doctor;
+mod moving;
 mod serve;
 mod token;
 
@@ -34,6 +35,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match matches.subcommand() {
         Some(("serve", _)) => in_runtime(serve::run(settings)),
         Some(("token", matches)) => token(&settings, matches),
+        Some(("backup", matches)) => moving::backup(&settings.config, matches),
+        Some(("restore", matches)) => moving::restore(&settings.config, matches),
+        Some(("copy", matches)) => moving::copy(&settings.config, matches),
         _ => in_runtime(doctor::run(settings)),
     }
 }
@@ -56,6 +60,7 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("Starts the server"))
         .subcommand(Command::new("token").about("Prints the owner's token").arg(link))
         .subcommand(Command::new("doctor").about("Says what works here; exit code 1 if something configured is broken"))
+        .subcommands(moving::commands())
         .args(settings::arguments())
         .after_help("Each setting is also an environment variable and a key of colloquy.toml, keys for model servers only so: docs/settings.md")
 }

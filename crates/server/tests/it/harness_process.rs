@@ -55,6 +55,11 @@ impl Said {
 impl Process {
     pub async fn start(setup: Setup) -> Self {
         let place = Place::new(&setup);
+        Self::start_in(setup, place).await
+    }
+
+    /// On what another process has left.
+    pub async fn start_in(setup: Setup, place: Place) -> Self {
         let mut command = command(&setup, &place, &["serve"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let (output, errors) = (Said::default(), Said::default());

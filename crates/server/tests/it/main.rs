@@ -21,6 +21,7 @@ mod attacks_routes;
 mod attacks_secrets;
 mod attacks_socket;
 mod attacks_start;
+mod backup;
 mod campaign_crash_points;
 mod campaign_disk;
 mod campaign_drain;

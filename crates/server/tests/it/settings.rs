@@ -72,6 +72,7 @@ fn wrong_values_are_refused_in_one_line_that_names_the_setting() {
         ("COLLOQUY_PUBLIC_URL", "ftp://example.org"),
         ("COLLOQUY_PUBLIC_URL", "https://example.org/a\"b"),
         ("DATABASE_URL", "mysql://root:pw@host"),
+        ("DATABASE_URL", "postgres://u:hunter2@host/db?sslmode=sometimes"),
         ("ANTHROPIC_API_KEY", "two words"),
         ("ANTHROPIC_BASE_URL", "api.example.org"),
         ("COLLOQUY_MODEL", "opus"),

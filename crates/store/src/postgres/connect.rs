@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::session::Connection;
 use super::statement::{Failure, sentence};
 use super::{PostgresUrl, tls};
-use crate::{OpenError, migrate};
+use crate::{OpenError, dialect, migrate};
 
 /// What holds for every connection. A transaction sees one state, and is refused and repeated if another one has changed
 /// what it changes. One that its client has forgotten ends before the 5 s after which another node takes over its turn.
@@ -81,10 +81,11 @@ impl Link {
 async fn connect(url: &PostgresUrl) -> Result<Connection, Failure> {
     let client = bare(url).await?;
     client.batch_execute(SETTINGS).await?;
+    client.batch_execute(dialect::NOTE_SERVER).await?;
     Connection::new(client).await
 }
 
-async fn bare(url: &PostgresUrl) -> Result<Client, Failure> {
+pub(super) async fn bare(url: &PostgresUrl) -> Result<Client, Failure> {
     let tls = tls::connector(url).map_err(Failure::ours)?;
     let (client, connection) = url.config.connect(tls).await.map_err(Failure::connecting)?;
     // It ends with the client, and whoever uses that is told why.

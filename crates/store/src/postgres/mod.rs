@@ -3,6 +3,7 @@
 //! A thread drives its connection itself, so that a statement costs one round trip and no hand-over between threads.
 
 mod address;
+mod alone;
 mod connect;
 mod pool;
 mod session;
@@ -16,6 +17,7 @@ use std::thread;
 use tokio::runtime::{Builder, Runtime};
 
 pub use address::PostgresUrl;
+pub(crate) use alone::Alone;
 pub(crate) use session::{Access, Session};
 
 use crate::OpenError;

@@ -82,7 +82,7 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
-fn read(row: &tokio_postgres::Row) -> Result<Row, Failure> {
+pub(super) fn read(row: &tokio_postgres::Row) -> Result<Row, Failure> {
     let value = |index: usize| {
         let type_ = row.columns()[index].type_();
         let value = match *type_ {

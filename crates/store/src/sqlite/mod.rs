@@ -15,7 +15,7 @@ use crate::{OpenError, StoreError, Tx, migrate};
 
 mod statement;
 
-pub(crate) use statement::{execute, failure, query};
+pub(crate) use statement::{execute, failure, query, read};
 
 /// Transactions in one commit. Enough to share the cost of a sync among all who wait, few enough to keep the wait short.
 const GROUP: usize = 512;
@@ -43,16 +43,12 @@ impl Sqlite {
         let in_memory = path.is_none();
         let path = path.map_or_else(|| PathBuf::from(":memory:"), Path::to_owned);
         let failed = |reason: String| OpenError::Failed { path: path.clone(), reason };
-        let lock = if in_memory { None } else { Some(lock(&path)?) };
-
-        let mut connection = Connection::open(&path).map_err(|e| failed(e.to_string()))?;
-        prepare_writer(&connection).map_err(|e| failed(e.to_string()))?;
-        let found = migrate::sqlite_version(&connection).map_err(|e| failed(e.to_string()))?;
-        if found > migrate::KNOWN {
-            return Err(OpenError::NewerSchema { found, known: migrate::KNOWN });
-        }
-        migrate::on_sqlite(&mut connection).map_err(|e| failed(e.to_string()))?;
-
+        let (connection, lock) = if in_memory {
+            (open_writer(&path)?, None)
+        } else {
+            let (connection, lock) = open_alone(&path)?;
+            (connection, Some(lock))
+        };
         let file = (!in_memory).then(|| path.clone());
         let mut writer = Writer { file, connection: Some(connection) };
         let writer = spawn("store-writer", move |jobs| write_groups(&mut writer, &jobs)).map_err(failed)?;
@@ -68,6 +64,27 @@ impl Sqlite {
     pub(crate) fn write(&self, job: Box<dyn Job>) {
         send(&self.writer, job);
     }
+}
+
+/// Opens a database for this process alone, for as long as the file is held, and brings its schema up to date.
+///
+/// # Errors
+/// Another process has it, or it cannot be used.
+pub(crate) fn open_alone(path: &Path) -> Result<(Connection, File), OpenError> {
+    let lock = lock(path)?;
+    Ok((open_writer(path)?, lock))
+}
+
+fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::Failed { path: path.to_owned(), reason: error.to_string() };
+    let mut connection = Connection::open(path).map_err(failed)?;
+    prepare_writer(&connection).map_err(failed)?;
+    let found = migrate::sqlite_version(&connection).map_err(failed)?;
+    if found > migrate::KNOWN {
+        return Err(OpenError::NewerSchema { found, known: migrate::KNOWN });
+    }
+    migrate::on_sqlite(&mut connection).map_err(failed)?;
+    Ok(connection)
 }
 
 fn send(jobs: &Jobs, job: Box<dyn Job>) {

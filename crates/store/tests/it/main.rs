@@ -8,6 +8,7 @@ mod executor_sqlite;
 mod guard;
 mod jobs;
 mod log;
+mod moving;
 mod own_server;
 mod paging;
 mod postgres;
