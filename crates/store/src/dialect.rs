@@ -94,6 +94,21 @@ const CREATE_POSTGRES_SEARCH: &str = "
     CREATE INDEX part_search_by_word ON part_search USING gin (words);
     CREATE INDEX part_search_by_conversation ON part_search (conversation_id)";
 
+/// What only PostgreSQL has. Each connection of a server has a row, and writes into it, with every transaction, which one it is:
+/// so a transaction has been committed if its mark is there. The server's own numbers of transactions would not do, because
+/// after a crash it gives those that were lost to others.
+pub(crate) const CREATE_MARKS: &str =
+    "CREATE TABLE IF NOT EXISTS commit_mark (connection uuid NOT NULL PRIMARY KEY, mark bigint NOT NULL, at bigint NOT NULL)";
+/// `$1` is the connection, `$2` the mark.
+pub(crate) const SET_MARK: &str = "INSERT INTO commit_mark (connection, mark, at) \
+     VALUES ($1, $2, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)) \
+     ON CONFLICT (connection) DO UPDATE SET mark = excluded.mark";
+/// Waits for a transaction that is still writing its mark.
+pub(crate) const GET_MARK: &str = "SELECT mark FROM commit_mark WHERE connection = $1 FOR UPDATE";
+/// A connection whose row goes while it lives makes another one with its next transaction.
+pub(crate) const FORGET_MARKS: &str =
+    "DELETE FROM commit_mark WHERE at < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint) - 86400000";
+
 /// For a database to which rows were written past [`index_part`].
 pub(crate) const REBUILD_SQLITE_SEARCH: &str = "INSERT INTO part_search (part_search) VALUES ('delete-all'); \
      INSERT INTO part_search (rowid, text) SELECT rowid, text FROM part WHERE kind = 'text'";

@@ -48,9 +48,10 @@ pub(crate) fn sqlite_version(connection: &Connection) -> rusqlite::Result<i64> {
 pub(crate) async fn on_postgres(client: &mut Client) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(dialect::LOCK_MIGRATIONS).await?;
     let applied = missing_on_postgres(client).await;
+    let made = client.batch_execute(dialect::CREATE_MARKS).await;
     // The lock goes with the connection if this cannot be said.
     client.batch_execute(dialect::UNLOCK_MIGRATIONS).await?;
-    applied
+    applied.and(made)
 }
 
 async fn missing_on_postgres(client: &mut Client) -> Result<(), tokio_postgres::Error> {

@@ -55,9 +55,8 @@ fn said(database: &Connection) -> (usize, Vec<String>) {
 async fn backups_hold(setup: impl Fn() -> Setup) {
     let mut process = Process::start(setup()).await;
     let (acknowledged, stops) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let people: Vec<_> = (0..PEOPLE)
-        .map(|_| tokio::spawn(talk(process.owner(), Arc::clone(&acknowledged), Arc::clone(&stops))))
-        .collect();
+    let people: Vec<_> =
+        (0..PEOPLE).map(|_| tokio::spawn(talk(process.owner(), Arc::clone(&acknowledged), Arc::clone(&stops)))).collect();
     let mut last = None;
     for round in 0..rounds() {
         tokio::time::sleep(Duration::from_millis(150)).await;

@@ -29,7 +29,7 @@ impl Server {
     pub(super) fn tables(&self) -> Result<Vec<Table>, MoveError> {
         let columns = self.database.query(
             "SELECT table_name::text, column_name::text, udt_name::text FROM information_schema.columns \
-             WHERE table_schema = current_schema() AND table_name NOT IN ('schema_version', 'part_search') \
+             WHERE table_schema = current_schema() AND table_name NOT IN ('schema_version', 'part_search', 'commit_mark') \
              ORDER BY table_name, ordinal_position",
             &[],
         )?;

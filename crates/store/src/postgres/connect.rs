@@ -107,6 +107,7 @@ pub(super) async fn prepare(url: &PostgresUrl) -> Result<Vec<String>, OpenError>
         return Err(OpenError::NewerSchema { found, known: migrate::KNOWN });
     }
     migrate::on_postgres(&mut client).await.map_err(refused)?;
+    client.batch_execute(dialect::FORGET_MARKS).await.map_err(refused)?;
     Ok(warnings)
 }
 

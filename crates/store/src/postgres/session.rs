@@ -7,9 +7,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Statement};
+use uuid::Uuid;
 
 use super::statement::{Cause, Done, Failure, Ready};
-use crate::{Row, StoreError, Value};
+use crate::{Row, StoreError, Value, dialect};
 
 /// How long an answer may take. The server ends a statement before that, so it is the network or the machine that hangs.
 const ANSWER: Duration = Duration::from_secs(40);
@@ -20,7 +21,6 @@ const STATEMENTS: usize = 512;
 
 const BEGIN: &str = "BEGIN";
 const BEGIN_READ: &str = "BEGIN READ ONLY";
-const NUMBER: &str = "SELECT txid_current()";
 const COMMIT: &str = "COMMIT";
 const ROLLBACK: &str = "ROLLBACK";
 
@@ -28,6 +28,9 @@ const ROLLBACK: &str = "ROLLBACK";
 #[derive(Debug)]
 pub(crate) struct Connection {
     client: Client,
+    id: Uuid,
+    /// The mark of its last transaction.
+    mark: i64,
     statements: HashMap<String, Statement>,
     /// Something is wrong with it, or with the transaction that is open on it.
     is_broken: bool,
@@ -37,11 +40,13 @@ impl Connection {
     /// # Errors
     /// The server's.
     pub(super) async fn new(client: Client) -> Result<Self, Failure> {
-        let mut connection = Self { client, statements: HashMap::new(), is_broken: false };
+        let id = Uuid::now_v7();
+        let mut connection = Self { client, id, mark: 0, statements: HashMap::new(), is_broken: false };
         // A failed transaction can be ended only by what is prepared already.
-        for sql in [BEGIN, BEGIN_READ, NUMBER, COMMIT, ROLLBACK] {
+        for sql in [BEGIN, BEGIN_READ, dialect::SET_MARK, COMMIT, ROLLBACK] {
             connection.prepared(sql).await?;
         }
+        connection.client.execute(dialect::SET_MARK, &[&id, &0_i64]).await?;
         Ok(connection)
     }
 
@@ -52,13 +57,13 @@ impl Connection {
         !self.is_broken && !self.client.is_closed()
     }
 
-    /// What the server knows of a transaction: `committed`, `aborted` or `in progress`; anything else if it has forgotten it.
+    /// Whether a transaction of some connection, perhaps of one that is gone, was committed; `None` if that was forgotten.
     ///
     /// # Errors
-    /// The server's.
-    pub(super) async fn status(&self, number: i64) -> Result<String, Failure> {
-        let row = self.client.query_one("SELECT COALESCE(txid_status($1), 'forgotten')", &[&number]).await?;
-        Ok(row.try_get(0)?)
+    /// The server's, also while the transaction is still under way.
+    pub(super) async fn was_committed(&self, mark: Mark) -> Result<Option<bool>, Failure> {
+        let row = self.client.query_opt(dialect::GET_MARK, &[&mark.connection]).await?;
+        row.map(|row| Ok(row.try_get::<_, i64>(0)? == mark.mark)).transpose()
     }
 
     async fn prepared(&mut self, sql: &str) -> Result<Statement, Failure> {
@@ -66,12 +71,19 @@ impl Connection {
             return Ok(statement.clone());
         }
         if self.statements.len() >= STATEMENTS {
-            self.statements.retain(|sql, _| [BEGIN, BEGIN_READ, NUMBER, COMMIT, ROLLBACK].contains(&sql.as_str()));
+            self.statements.retain(|sql, _| [BEGIN, BEGIN_READ, dialect::SET_MARK, COMMIT, ROLLBACK].contains(&sql.as_str()));
         }
         let statement = self.client.prepare(sql).await?;
         self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
+}
+
+/// By what a transaction is known after its connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    connection: Uuid,
+    mark: i64,
 }
 
 /// Whether a transaction may change anything.
@@ -91,8 +103,8 @@ pub(crate) struct Session<'c> {
     has_begun: bool,
     later: Vec<Ready<'static>>,
     failure: Option<Failure>,
-    /// The number under which the server remembers whether the transaction was committed.
-    number: Option<i64>,
+    /// What stands in the database if the transaction was committed.
+    mark: Option<Mark>,
 }
 
 /// How a transaction has ended.
@@ -103,13 +115,13 @@ pub(super) enum End {
     /// Its closure gave it up.
     GivenUp,
     Failed(Failure),
-    /// The connection broke while it was being committed. The server knows how that ended, under this number.
-    Unknown(i64),
+    /// The connection broke while it was being committed. The database tells by the mark how that ended.
+    Unknown(Mark),
 }
 
 impl<'c> Session<'c> {
     pub(super) fn new(runtime: &'c Runtime, connection: &'c mut Connection, access: Access) -> Self {
-        Self { runtime, connection, access, has_begun: false, later: Vec::new(), failure: None, number: None }
+        Self { runtime, connection, access, has_begun: false, later: Vec::new(), failure: None, mark: None }
     }
 
     pub(crate) fn execute(&mut self, sql: &str, values: &[Value]) -> Result<usize, StoreError> {
@@ -145,16 +157,16 @@ impl<'c> Session<'c> {
         }
         // It may have failed before the server was told to commit.
         self.roll_back();
-        match (self.failure, self.number) {
-            (Some(Failure { cause: Cause::Broken, .. }), Some(number)) => End::Unknown(number),
+        match (self.failure, self.mark) {
+            (Some(Failure { cause: Cause::Broken, .. }), Some(mark)) => End::Unknown(mark),
             (Some(failure), _) => End::Failed(failure),
             (None, _) => End::GivenUp,
         }
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        // Its number must be known before it may be committed.
-        if self.access == Access::Write && self.number.is_none() {
+        // Its mark must be set before it may be committed.
+        if self.access == Access::Write && self.mark.is_none() {
             self.fly(None)?;
         }
         let commit = self.ready(COMMIT, Cow::Borrowed(&[]))?;
@@ -190,12 +202,14 @@ impl<'c> Session<'c> {
         let begins = !self.has_begun;
         if begins {
             self.has_begun = true;
-            let (begin, number) = match self.access {
-                Access::Read => (BEGIN_READ, None),
-                Access::Write => (BEGIN, Some(NUMBER)),
-            };
-            for sql in std::iter::once(begin).chain(number) {
-                flight.push(self.ready(sql, Cow::Borrowed(&[]))?);
+            match self.access {
+                Access::Read => flight.push(self.ready(BEGIN_READ, Cow::Borrowed(&[]))?),
+                Access::Write => {
+                    flight.push(self.ready(BEGIN, Cow::Borrowed(&[]))?);
+                    self.connection.mark += 1;
+                    let values = vec![self.connection.id.into(), self.connection.mark.into()];
+                    flight.push(self.ready(dialect::SET_MARK, Cow::Owned(values))?);
+                }
             }
         }
         flight.extend(std::mem::take(&mut self.later));
@@ -209,7 +223,7 @@ impl<'c> Session<'c> {
         match answers.and_then(|answers| answers.into_iter().collect::<Result<Vec<Done>, Failure>>()) {
             Ok(mut done) => {
                 if begins && self.access == Access::Write {
-                    self.number = done.get(1).and_then(|number| number.rows.first()?.get(0).ok());
+                    self.mark = Some(Mark { connection: self.connection.id, mark: self.connection.mark });
                 }
                 Ok(done.pop().unwrap_or_default())
             }

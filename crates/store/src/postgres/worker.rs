@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 use super::pool::Pool;
-use super::session::{Access, Connection, End, Session};
+use super::session::{Access, Connection, End, Mark, Session};
 use super::statement::{Cause, Failure};
 use crate::work::{Attempt, Job};
 use crate::{StoreError, Tx};
@@ -43,7 +43,7 @@ impl Worker {
             match self.attempt(access, job.as_mut()) {
                 Ok(End::Committed | End::GivenUp) => break Ok(()),
                 Ok(End::Failed(failure)) if may_repeat(&failure, attempts) => pause(attempts),
-                Ok(End::Unknown(number)) => match self.verdict(number) {
+                Ok(End::Unknown(mark)) => match self.verdict(mark) {
                     Verdict::Committed => break Ok(()),
                     Verdict::RolledBack if attempts < LOSSES => pause(attempts),
                     Verdict::RolledBack => break Err(StoreError::Unreachable("the connection breaks each time".to_owned())),
@@ -76,17 +76,17 @@ impl Worker {
     }
 
     /// Asks how a transaction has ended whose connection broke while it was being committed.
-    fn verdict(&mut self, number: i64) -> Verdict {
+    fn verdict(&mut self, mark: Mark) -> Verdict {
         let give_up = Instant::now() + VERDICT;
         while Instant::now() < give_up {
             let Ok(connection) = self.connected() else { return Verdict::Unknown };
-            let status = self.runtime.block_on(connection.status(number));
+            let committed = self.runtime.block_on(connection.was_committed(mark));
             self.connection = Some(connection);
-            match status.as_deref() {
-                Ok("committed") => return Verdict::Committed,
-                Ok("aborted") => return Verdict::RolledBack,
-                Ok("in progress") | Err(_) => thread::sleep(ASK_AGAIN),
-                Ok(_) => return Verdict::Unknown,
+            match committed {
+                Ok(Some(true)) => return Verdict::Committed,
+                Ok(Some(false)) => return Verdict::RolledBack,
+                Ok(None) => return Verdict::Unknown,
+                Err(_) => thread::sleep(ASK_AGAIN),
             }
         }
         Verdict::Unknown
