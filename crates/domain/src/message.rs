@@ -137,4 +137,6 @@ pub enum ToolOutcome {
     Completed,
     Failed,
     Cancelled,
+    /// It was begun, and nobody knows whether it has run.
+    Unknown,
 }

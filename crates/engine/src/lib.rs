@@ -28,7 +28,7 @@ use std::sync::Arc;
 use domain::sockets::tool::ToolReply;
 use domain::{
     Clock, Conversation, ConversationId, Cursor, Home, Job, JobId, JobState, LanguageModel, Principal, Project, ProjectName,
-    Question, TurnId,
+    Question, QuestionId, TurnId,
 };
 use store::Store;
 
@@ -136,6 +136,8 @@ struct Inner {
     runners: turns::Runners,
     histories: turns::Histories,
     audiences: audiences::Audiences,
+    /// Somebody has answered a question for which a turn waits.
+    answers: tokio::sync::Notify,
     accounts: accounts::Accounts,
     workers: jobs::Workers,
     rights: access::Rights,
@@ -182,6 +184,7 @@ impl Engine {
                 runners: turns::Runners::default(),
                 histories: turns::Histories::default(),
                 audiences: audiences::Audiences::default(),
+                answers: tokio::sync::Notify::new(),
                 accounts: accounts::Accounts::default(),
                 workers: jobs::Workers::new(kinds),
                 rights: access::Rights::default(),
@@ -345,6 +348,23 @@ impl Engine {
     /// [`Error::NotFound`].
     pub async fn questions(&self, who: Principal, id: ConversationId) -> Result<Vec<Question>> {
         questions::open(self, who, id).await
+    }
+
+    /// Calls of a conversation's tools that were cut off and may have run: each waits for [`Self::answer_unknown`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn unknown_calls(&self, who: Principal, id: ConversationId) -> Result<Vec<Question>> {
+        questions::unknown_calls(self, who, id).await
+    }
+
+    /// Says what comes of a call that may have run: [`domain::Answer::Rerun`], [`domain::Answer::MarkDone`] or
+    /// [`domain::Answer::Skip`]. Its turn goes on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::NoQuestion`]: somebody was faster.
+    pub async fn answer_unknown(&self, who: Principal, id: QuestionId, answer: domain::Answer) -> Result<Question> {
+        questions::answer_unknown(self, who, id, answer).await
     }
 
     /// The newest `limit` text blocks (before the block or message `before`), oldest first, each as one row.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::egress::AllowList;
-use domain::{ModelName, Project, Provider};
+use domain::{ModelName, Project, Provider, Tool};
 use engine::DataSet;
 use models::{AnthropicConfig, OpenAiConfig};
 use store::DatabaseUrl;
@@ -53,6 +53,8 @@ pub struct ServerConfig {
     pub log_format: LogFormat,
     /// Providers that no setting names: tests and embedders bring their own. They come before all others.
     pub extra_providers: Vec<Arc<dyn Provider>>,
+    /// Tools beside the product's own, likewise.
+    pub extra_tools: Vec<Arc<dyn Tool>>,
 }
 
 /// A server that offers models, by the API it speaks.
@@ -109,6 +111,7 @@ impl ServerConfig {
             log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,
             extra_providers: Vec::new(),
+            extra_tools: Vec::new(),
         }
     }
 

@@ -93,6 +93,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
     let surveyor = Arc::new(tools::ProjectSurveyor::default());
     let mut tools = tools::read_tools();
     tools.extend(tools::web_tools(Arc::clone(&settings.hub.outside.egress)));
+    tools.extend(config.extra_tools.iter().cloned());
     let catalogue = Catalogue::new(providers, tools, default_model).with_surveyor(surveyor);
     let engine = Engine::start(Parts { store, clock, catalogue, settings }).await?;
 

@@ -149,8 +149,18 @@ pub fn raise_epoch(tx: &mut Tx, id: ConversationId) -> Result<Option<i64>, Store
 }
 
 /// What belongs to a conversation, by its `conversation_id`.
-const TABLES: [&str; 9] =
-    ["delta", "event", "part", "message", "turn", "question", "assistant_session", "assistant_row", "assistant_conversation"];
+const TABLES: [&str; 10] = [
+    "delta",
+    "event",
+    "part",
+    "message",
+    "turn",
+    "question",
+    "tool_start",
+    "assistant_session",
+    "assistant_row",
+    "assistant_conversation",
+];
 
 /// Removes the conversation and all that belongs to it. Says whether it was there.
 ///

@@ -24,6 +24,7 @@ pub mod rules;
 pub mod search;
 pub mod sign_ins;
 mod sqlite;
+pub mod tool_starts;
 pub mod turns;
 mod tx;
 mod value;
@@ -158,7 +159,7 @@ impl Store {
     /// Whether no other process can have the database open while this one has.
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {
-        true
+        matches!(self.database, Database::Sqlite(_))
     }
 
     /// Runs `work` over one consistent state of the database.

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_rules.sql"),
     include_str!("migrations/0007_hub.sql"),
     include_str!("migrations/0008_projects.sql"),
+    include_str!("migrations/0009_tool_starts.sql"),
 ];
 
 /// The newest schema that this version knows.

@@ -1,7 +1,7 @@
 // The requests of the app. Every failure is an ApiError with a sentence that can be shown.
 
 import { base } from './base';
-import type { Me, Message, Mode, Provider, SearchHit, Session } from './wire';
+import type { Me, Message, Mode, Provider, SearchHit, Session, UnknownCall } from './wire';
 
 export class ApiError extends Error {
   constructor(
@@ -129,6 +129,12 @@ export const sendMessage = async (
 };
 export const cancelTurn = async (chatId: string): Promise<void> => {
   await request(`api/chats/${chatId}/cancel`, { method: 'POST', body: {} });
+};
+
+/** Calls that were cut off and may have run, about which somebody must decide. */
+export const unknownCalls = (chatId: string): Promise<UnknownCall[]> => json(`api/questions${query({ conversation: chatId })}`);
+export const answerUnknown = async (id: string, answer: 'rerun' | 'mark_done' | 'skip'): Promise<void> => {
+  await request(`api/questions/${id}`, { method: 'POST', body: { answer } });
 };
 
 export const providers = (): Promise<Provider[]> => json('api/providers');

@@ -35,6 +35,13 @@ export interface SearchHit {
   createdAt: string;
 }
 
+/** A call with side effects that a crash cut off. */
+export interface UnknownCall {
+  id: string;
+  text: string;
+  call: { id: string; name: string; input: unknown };
+}
+
 export type Part =
   | { id: string; type: 'text'; content: { text: string }; order: number }
   | { id: string; type: 'reasoning'; content: { text: string }; order: number }

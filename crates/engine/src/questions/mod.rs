@@ -6,6 +6,7 @@
 
 pub(crate) mod ask_user;
 mod choice;
+mod unknown;
 
 use domain::{Answer, Answered, EventKind, Principal, Question, QuestionId, QuestionKind, Timestamp, TurnId};
 use domain::{ConversationId, Home};
@@ -16,6 +17,7 @@ use crate::{Engine, Error, Result, access};
 
 pub use choice::Reply;
 pub(crate) use choice::{answer_results, read_answer};
+pub(crate) use unknown::{answer_unknown, unknown_calls, wait};
 
 /// Stores a question of the turn and shows it.
 pub(crate) fn ask(

@@ -4,15 +4,18 @@ use std::time::{Duration, Instant};
 
 use domain::sockets::tool::{ToolContext, ToolError, ToolReply};
 use domain::{
-    AgentProfile, Author, ChoiceCall, Message, MessageId, Place, QuestionKind, Timestamp, ToolCall, ToolOutcome, ToolResult, Turn,
+    AgentProfile, Author, ChoiceCall, Effect, Message, MessageId, Place, QuestionKind, Timestamp, ToolCall, ToolOutcome,
+    ToolResult, Turn,
 };
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::claim::begin_message;
+use super::effects;
 use super::finish::{End, Ending, store_result};
 use super::fold::storable;
 use super::run::{Run, broken};
+use crate::events::Append;
 use crate::questions::{self, ask_user};
 use crate::{Engine, Error, Result, agents};
 
@@ -55,6 +58,8 @@ async fn run_calls(run: &mut Run, asked: &[ChoiceCall]) -> Result<(), End> {
     let _stop_all = cancel.clone().drop_guard();
     let (workdir, hidden) = (run.profile.workdir.clone(), run.profile.hidden.clone());
     let context = ToolContext { workdir, hidden, cancel };
+    let scene =
+        Scene { engine: run.engine.clone(), append: run.append(), turn: run.turn().clone(), profile: run.profile.clone() };
     let mut running: FuturesUnordered<_> = run
         .claimed
         .open_calls
@@ -63,8 +68,8 @@ async fn run_calls(run: &mut Run, asked: &[ChoiceCall]) -> Result<(), End> {
         .cloned()
         .map(|(ordinal, call)| {
             let started = Instant::now();
-            let answer = answer(run.engine.clone(), run.profile.clone(), context.clone(), call.clone());
-            async move { (ordinal, result(call, answer.await, started)) }
+            let answer = answer(scene.clone(), context.clone(), call.clone());
+            async move { (ordinal, answer.await.map(|answer| result(call, answer, started))) }
         })
         .collect();
     loop {
@@ -76,6 +81,7 @@ async fn run_calls(run: &mut Run, asked: &[ChoiceCall]) -> Result<(), End> {
             finished = running.next() => finished,
         };
         let Some((ordinal, result)) = finished else { return Ok(()) };
+        let result = result.map_err(|error| broken(&error))?;
         store(run, ordinal, result).await.map_err(|error| broken(&error))?;
     }
 }
@@ -94,32 +100,61 @@ pub(super) const fn results_message(turn: &Turn, id: MessageId, place: Place, at
     }
 }
 
+/// What a call needs to know of the turn that makes it.
+#[derive(Clone)]
+struct Scene {
+    engine: Engine,
+    append: Append,
+    turn: Turn,
+    profile: AgentProfile,
+}
+
 /// How a call was answered: by its tool, or by us because it could not run.
 enum Answer {
     Tool(Result<ToolReply, ToolError>),
     Refused(String),
+    /// By a person: it was cut off, and is not to run again.
+    Decided(ToolResult),
 }
 
-async fn answer(engine: Engine, profile: AgentProfile, context: ToolContext, call: ToolCall) -> Answer {
-    if agents::asks(&profile)
+async fn answer(scene: Scene, context: ToolContext, call: ToolCall) -> Result<Answer> {
+    let Scene { engine, profile, .. } = &scene;
+    if agents::asks(profile)
         && call.name == ask_user::NAME
         && let Err(sentence) = ask_user::read(&call)
     {
-        return Answer::Refused(sentence);
+        return Ok(Answer::Refused(sentence));
     }
-    let tool = match agents::allowed(&engine, &profile, &call.name) {
+    let tool = match agents::allowed(engine, profile, &call.name) {
         Ok(tool) => tool,
-        Err(sentence) => return Answer::Refused(sentence),
+        Err(sentence) => return Ok(Answer::Refused(sentence)),
     };
+    if tool.spec().effect == Effect::AtMostOnce
+        && let Some(decided) = begin(&scene, &call).await?
+    {
+        return Ok(Answer::Decided(decided));
+    }
     // A task of its own, so that calls run side by side and a panic costs this call only.
     let work = tokio::spawn(async move { tool.run(context, call.input).await });
     let abort = work.abort_handle();
-    match tokio::time::timeout(TOOL_TIMEOUT, work).await {
+    Ok(match tokio::time::timeout(TOOL_TIMEOUT, work).await {
         Ok(Ok(reply)) => Answer::Tool(reply),
         Ok(Err(_)) => Answer::Tool(Err(ToolError("The tool broke down".to_owned()))),
         Err(_) => {
             abort.abort();
             Answer::Tool(Err(ToolError(format!("The tool took longer than {} s", TOOL_TIMEOUT.as_secs()))))
+        }
+    })
+}
+
+/// When this returns, it is on disk that the call begins; or a person has decided that it does not run again.
+async fn begin(scene: &Scene, call: &ToolCall) -> Result<Option<ToolResult>> {
+    loop {
+        let (append, turn, asked) = (scene.append.clone(), scene.turn.clone(), call.clone());
+        match scene.engine.inner.store.write(move |tx| effects::next(tx, &append, &turn, &asked)).await? {
+            effects::Next::Run => return Ok(None),
+            effects::Next::Done(result) => return Ok(Some(result)),
+            effects::Next::Wait(question) => questions::wait(&scene.engine, question).await,
         }
     }
 }
@@ -129,6 +164,7 @@ fn result(call: ToolCall, answer: Answer, started: Instant) -> ToolResult {
         Answer::Tool(Ok(reply)) => (reply.output, ToolOutcome::Completed, reply.truncated),
         Answer::Tool(Err(error)) => (format!("Tool execution failed: {error}"), ToolOutcome::Failed, false),
         Answer::Refused(sentence) => (sentence, ToolOutcome::Failed, false),
+        Answer::Decided(result) => return result,
     };
     let output = storable(output);
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

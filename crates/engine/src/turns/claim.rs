@@ -63,7 +63,7 @@ pub(super) enum Next {
 /// conversation that waits for an answer has none: the answer starts a turn of its own.
 pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
     let (append, attached) = Append::holding(engine, id, Fence::Open);
-    let (held, engine_in) = (engine.inner.lease.held(), engine.clone());
+    let held = engine.inner.lease.held();
     let mut next = engine
         .inner
         .store
@@ -77,7 +77,7 @@ pub(super) async fn claim(engine: &Engine, id: ConversationId) -> Result<Next> {
                     Some(node) if node == held.id => Ok(Next::Abandoned(turn.id)),
                     Some(_) => Ok(Next::Nothing),
                     None => {
-                        let resumed = resume::take_over(tx, &append, engine_in.catalogue(), turn, held)?;
+                        let resumed = resume::take_over(tx, &append, turn, held)?;
                         Ok(resumed.map_or(Next::Settled, |claimed| Next::Run(Box::new(claimed))))
                     }
                 };

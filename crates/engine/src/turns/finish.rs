@@ -1,13 +1,12 @@
 //! The end of a step, and of a turn. Each is one transaction: what was said last, what it cost, and what comes next.
 
-use domain::{
-    EventKind, Failure, FailureCode, Home, MessageId, Outcome, Part, PartBody, PartId, Place, Seq, ToolCall, ToolOutcome,
-};
+use domain::{EventKind, Failure, FailureCode, Home, MessageId, Outcome, Part, PartBody, PartId, Place, Seq, ToolCall};
 use domain::{ToolResult, Turn};
 use store::{Tx, conversations, messages, projects, turns};
 
 use super::act::results_message;
 use super::claim::begin_message;
+use super::effects;
 use super::fold::{Draft, Fold, store_parts};
 use super::run::Run;
 use super::runner::RETRY;
@@ -159,14 +158,7 @@ pub(super) fn cancel_calls(
     mut results: Option<MessageId>,
 ) -> Result<()> {
     for (ordinal, call) in calls {
-        let result = ToolResult {
-            call_id: call.id,
-            name: call.name,
-            output: "Cancelled".to_owned(),
-            outcome: ToolOutcome::Cancelled,
-            truncated: false,
-            duration_ms: 0,
-        };
+        let result = effects::result_at_end(tx, append, turn, &call)?;
         store_result(tx, append, turn, ordinal, result, &mut results)?;
     }
     Ok(())

@@ -4,6 +4,7 @@ mod act;
 mod ask;
 mod cancel;
 mod claim;
+mod effects;
 mod finish;
 mod fold;
 mod history;

@@ -2,18 +2,19 @@
 //! ends as interrupted, with what is left of its text.
 
 use domain::{Author, ConversationId, EventKind, Message, MessageId, PartBody, Place, ToolCall, Turn, TurnId, TurnState};
-use domain::{Effect, Failure, FailureCode, Outcome, PartKind};
+use domain::{Failure, FailureCode, Outcome, PartKind};
 use futures_util::future::join_all;
 use store::events::Fence;
 use store::{Tx, conversations, deltas, messages, turns};
 
 use super::claim::{Claimed, begin_message};
+use super::effects;
 use super::finish::{Ending, cancel_calls, interrupted};
 use super::fold::{Draft, store_parts};
 use super::runner;
 use crate::events::{Append, OpenPart, open_parts};
 use crate::nodes::Held;
-use crate::{Catalogue, Engine, Error, Result};
+use crate::{Engine, Error, Result};
 
 /// Times that one turn is taken up again. One that brings the program down each time must end.
 const MAX_RESUMES: i64 = 3;
@@ -30,13 +31,13 @@ pub(crate) async fn resume_all(engine: &Engine) -> Result<()> {
 /// One conversation that cannot be taken up must not keep all others down.
 async fn resume_one(engine: &Engine, conversation: ConversationId) {
     let append = Append::to(engine, conversation, Fence::Open);
-    let (engine_in, held) = (engine.clone(), engine.inner.lease.held());
+    let held = engine.inner.lease.held();
     let resuming = engine.inner.store.write(move |tx| {
         append.lock(tx)?;
         let Some(turn) = running(tx, conversation)? else { return Ok(None) };
         match turns::claim(tx, turn.id)?.node {
             Some(_) => Ok(None),
-            None => take_over(tx, &append, engine_in.catalogue(), turn, held),
+            None => take_over(tx, &append, turn, held),
         }
     });
     match resuming.await {
@@ -83,7 +84,7 @@ fn running(tx: &mut Tx, id: ConversationId) -> Result<Option<Turn>> {
 }
 
 /// Ends a turn that nobody alive runs, or makes it ours; `None`: only the queue is left. The conversation must be locked.
-pub(super) fn take_over(tx: &mut Tx, append: &Append, catalogue: &Catalogue, turn: Turn, held: Held) -> Result<Option<Claimed>> {
+pub(super) fn take_over(tx: &mut Tx, append: &Append, turn: Turn, held: Held) -> Result<Option<Claimed>> {
     let id = turn.conversation;
     // What is left is read before the epoch rises, because pieces of text count in theirs only.
     let left = Left::of(tx, &turn)?;
@@ -95,8 +96,9 @@ pub(super) fn take_over(tx: &mut Tx, append: &Append, catalogue: &Catalogue, tur
         end(tx, append, turn, left, &Outcome::Cancelled)?;
         return Ok(None);
     }
-    let safe = !left.shown && left.open_calls.iter().all(|(_, call)| may_repeat(catalogue, call));
-    if !safe || turns::count_resume(tx, turn.id)? > MAX_RESUMES {
+    // A turn that waits for a person brings nobody down, however often the program starts meanwhile.
+    let is_worn_out = !effects::waits(tx, &turn, &left.open_calls)? && turns::count_resume(tx, turn.id)? > MAX_RESUMES;
+    if left.shown || is_worn_out {
         tracing::info!(turn = %turn.id, "a turn was cut off by the end of the program and is marked as interrupted");
         end(tx, append, turn, left, &interrupted())?;
         return Ok(None);
@@ -116,11 +118,6 @@ pub(super) fn take_over(tx: &mut Tx, append: &Append, catalogue: &Catalogue, tur
     let (open_calls, results, since) = (left.open_calls, left.results, resumed.seq);
     let (attached, first) = (None, None);
     Ok(Some(Claimed { conversation, turn, epoch, held, since, message, open_calls, results, attached, first }))
-}
-
-fn may_repeat(catalogue: &Catalogue, call: &ToolCall) -> bool {
-    // A tool that does not exist only says so.
-    catalogue.tool(&call.name).is_none_or(|tool| tool.spec().effect != Effect::AtMostOnce)
 }
 
 /// What the last step of a turn has left behind.

@@ -3,6 +3,7 @@
 mod health;
 mod jobs;
 mod projects;
+mod questions;
 mod sign_in;
 mod tokens;
 
@@ -21,6 +22,8 @@ pub fn routes() -> Router<App> {
         .at("/api/sign-out", post(sign_in::sign_out))
         .at("/api/sign-in-codes", post(sign_in::new_code))
         .at("/api/me", get(sign_in::me))
+        .at("/api/questions", get(questions::list))
+        .at("/api/questions/{id}", post(questions::answer))
         .at("/api/jobs", get(jobs::list))
         .at("/api/jobs/{id}/retry", post(jobs::retry))
         .at("/api/projects", get(projects::list).post(projects::add))

@@ -53,6 +53,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/providers/scripted/api-key", ""),
     route("GET", "/api/me", ""),
     route("POST", "/api/sign-in-codes", ""),
+    route("GET", "/api/questions?conversation={session}", ""),
+    route("POST", "/api/questions/0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", r#"{"answer":"skip"}"#),
     route("GET", "/api/jobs?state=dead", ""),
     route("POST", "/api/jobs/0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b/retry", ""),
     route("POST", "/api/sign-out", ""),

@@ -18,6 +18,9 @@ use crate::upstream::{Tale, Upstream};
 /// By the promise.
 const RESUMES_WITHIN: Duration = Duration::from_secs(5);
 
+/// Of the text of a turn that speaks while nothing can be stored: at one every 10 ms.
+const PIECES: usize = 300;
+
 const INSIST: Manner = Manner { insist: Some(PATIENCE), ..PLAIN };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,11 +186,13 @@ async fn stand_still(machine: &mut Machine, round: u64, code: Option<&str>, stop
     let tale = |nth: u64, pieces| Tale { id: round * 10 + nth, rounds: 0, pieces, pace_us: 10_000, ..Tale::default() };
     let conversation = api.conversation().await;
     let reader = Reader::start(api, Face::Session, &conversation, "reader".to_owned());
-    ledger.send(api, &conversation, &tale(0, 60).message(), PLAIN).await;
+    // Long enough to be still speaking when nothing can be stored any more, also on a busy machine.
+    ledger.send(api, &conversation, &tale(0, PIECES).message(), PLAIN).await;
     let says = |words: String| move |seen: &[Seen]| format!("{seen:?}").contains(words.trim());
     let texts = |seen: &[Seen]| seen.iter().filter(|seen| matches!(seen, Seen::Text { .. })).count();
     assert!(reader.sees(&conversation, PATIENCE, |seen| texts(seen) >= 5).await, "the turn speaks");
     stop();
+    let before = reader.look(&conversation, texts);
     everybody_is_told(api, &conversation, code).await;
     let lost = ledger.send(api, &conversation, &tale(1, 3).message(), PLAIN).await;
     assert!(!matches!(lost, Fate::Acknowledged(_)), "{lost:?}");
@@ -195,10 +200,9 @@ async fn stand_still(machine: &mut Machine, round: u64, code: Option<&str>, stop
     for target in ["", "/messages"] {
         api.get(&format!("/api/chats/{conversation}{target}")).await;
     }
-    let before = reader.look(&conversation, texts);
     assert!(reader.sees(&conversation, PATIENCE, |seen| texts(seen) > before + 5).await, "what is said is still shown");
     // Until it has said everything, and waits for its end to be stored.
-    assert!(reader.sees(&conversation, PATIENCE, says(tale(0, 60).end())).await, "it comes to its last words");
+    assert!(reader.sees(&conversation, PATIENCE, says(tale(0, PIECES).end())).await, "it comes to its last words");
     assert_eq!(reader.look(&conversation, ends), 0, "its end is not stored");
     go_on();
     let freed = Instant::now();

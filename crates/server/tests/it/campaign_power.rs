@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::campaign_kill::settle;
-use crate::campaign_support::{Api, Machine, faults_of_database, hex, luck, sized};
+use crate::campaign_support::{Api, Machine, PATIENCE, dashed, faults_of_database, hex, luck, sized};
 use crate::checker::{Evidence, check};
 use crate::disk::{Act, Disk, Entry, Place, clock_ns};
 use crate::harness_luck::Luck;
@@ -313,6 +313,7 @@ async fn run_on(recording: &Recording, upstream: &Upstream, image: &Path, at: u6
     conversations.sort();
     conversations.dedup();
     for conversation in conversations {
+        answered(api, &conversation).await;
         settle(api, &conversation).await;
         let sent = recording.sent.iter().filter(|(_, sent)| sent.conversation == conversation);
         // What was acknowledged only after the cut may be there or not.
@@ -323,6 +324,18 @@ async fn run_on(recording: &Recording, upstream: &Upstream, image: &Path, at: u6
         check(&Evidence::gather(api, &conversation, sent.map(known).collect(), Vec::new(), true).await);
     }
     machine.end().await;
+}
+
+/// Waits until there is hardly anything left to answer: the queue may be long.
+async fn answered(api: Api, conversation: &str) {
+    let deadline = tokio::time::Instant::now() + 20 * PATIENCE;
+    let mut idle = 0;
+    while idle < 3 {
+        assert!(tokio::time::Instant::now() < deadline, "the turns do not come to an end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let busy = api.get(&format!("/api/sessions/{}", dashed(conversation))).await["busy"] == true;
+        idle = if busy { 0 } else { idle + 1 };
+    }
 }
 
 fn conversation_of(told: &Told, at: u64) -> Option<String> {

@@ -47,6 +47,7 @@ pub struct Machine {
     root: Arc<TempDir>,
     pub address: SocketAddr,
     environment: Vec<(OsString, OsString)>,
+    words: Vec<OsString>,
     child: Option<Child>,
     /// When it last said that it listens.
     pub listening_at: Instant,
@@ -72,7 +73,8 @@ impl Machine {
             ("ANTHROPIC_BASE_URL", upstream.url.clone().into()),
         ];
         let environment = environment.map(|(name, value)| (name.into(), value)).into();
-        Self { root: Arc::new(root), address, environment, child: None, listening_at: Instant::now() }
+        let words = vec![program(), "serve".into()];
+        Self { root: Arc::new(root), address, environment, words, child: None, listening_at: Instant::now() }
     }
 
     pub async fn started(upstream: &Upstream) -> Self {
@@ -102,6 +104,11 @@ impl Machine {
     pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.into(), value.into()));
+    }
+
+    /// Another program in its place, with its arguments, that takes the same environment.
+    pub fn runs(&mut self, words: Vec<OsString>) {
+        self.words = words;
     }
 
     pub fn pid(&self) -> u32 {
@@ -135,7 +142,7 @@ impl Machine {
 
     async fn try_start(&mut self, wrapper: &[&str]) -> Option<()> {
         let errors = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a file");
-        let words: Vec<OsString> = wrapper.iter().map(OsString::from).chain([program(), "serve".into()]).collect();
+        let words: Vec<OsString> = wrapper.iter().map(OsString::from).chain(self.words.iter().cloned()).collect();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.environment.iter().cloned());
         if let Some(path) = std::env::var_os("PATH").filter(|_| !wrapper.is_empty()) {

@@ -27,8 +27,19 @@ pub struct Evidence {
     pub busy: bool,
     /// By `message.start`: the message that each turn answers.
     pub answered: Vec<(String, String)>,
+    /// What calls with side effects have left behind in the world.
+    pub ran: Vec<Ran>,
     /// Positions may be refused, because the server was killed in between.
     pub crashed: bool,
+}
+
+/// How often a call of a tool that must not run twice by itself has run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    pub call: String,
+    pub times: usize,
+    /// Once, and once more for each time that a person said so.
+    pub allowed: usize,
 }
 
 impl Evidence {
@@ -48,6 +59,7 @@ impl Evidence {
             busy: api.get(&format!("/api/sessions/{session}")).await["busy"] == true,
             answered,
             log,
+            ran: Vec::new(),
             crashed,
         }
     }
@@ -60,6 +72,7 @@ pub fn complaints(evidence: &Evidence) -> Vec<String> {
     about_messages(evidence, &log, &mut all);
     about_turns(evidence, &log, &mut all);
     about_stored_texts(evidence, &log, &mut all);
+    about_effects(evidence, &log, &mut all);
     about_the_two_logs(evidence, &log, &mut all);
     for reading in &evidence.readings {
         let mut found = Vec::new();
@@ -259,6 +272,18 @@ fn about_turns(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) {
         || evidence.rows.iter().any(|row| row["streaming"] == true)
     {
         complaints.push("a message is still being written though nothing happens any more".to_owned());
+    }
+}
+
+/// What must not happen twice by itself does not; and nothing happens that nobody has called for.
+fn about_effects(evidence: &Evidence, log: &Log, complaints: &mut Vec<String>) {
+    for Ran { call, times, allowed } in &evidence.ran {
+        if times > allowed {
+            complaints.push(format!("the call {call} has run {times} times, and might have {allowed} times"));
+        }
+        if *times > 0 && !log.facts.contains(&Fact::Called(call.clone())) {
+            complaints.push(format!("the call {call} has run, and the log does not know it"));
+        }
     }
 }
 
@@ -532,7 +557,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{Evidence, complaints};
+    use super::{Evidence, Ran, complaints};
     use crate::ledger::{Face, Fact, Fate, Reading, Seen, Sent, Snapshot};
 
     fn id(letter: char) -> String {
@@ -612,6 +637,7 @@ mod tests {
                 reading("late", Face::Session, late),
                 reading("socket", Face::Socket, socket),
             ],
+            ran: vec![Ran { call: "call-1".to_owned(), times: 1, allowed: 1 }],
             log: events,
             socket_log: frames,
             messages: vec![
@@ -731,6 +757,8 @@ mod tests {
             }),
             ("a row is shorter than the log's", |e| e.rows[4]["content"] = json!("Ye")),
             ("a message is still being written", |e| e.rows[4]["streaming"] = json!(true)),
+            ("a call runs twice by itself", |e| e.ran[0].times = 2),
+            ("a call runs that nobody has made", |e| e.ran[0].call = "call-2".to_owned()),
             ("the faces disagree", |e| {
                 e.socket_log.swap(5, 6);
                 e.readings.pop();

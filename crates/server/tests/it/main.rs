@@ -25,6 +25,7 @@ mod backup;
 mod campaign_crash_points;
 mod campaign_disk;
 mod campaign_drain;
+mod campaign_effects;
 mod campaign_engine;
 mod campaign_kill;
 mod campaign_positions;

@@ -40,6 +40,8 @@ pub struct Tale {
     pub hang: Option<usize>,
     /// Each tool call searches through everything there is.
     pub search: bool,
+    /// Each tool call is one of `note`, which writes itself down.
+    pub note: bool,
     /// Each piece begins with the time at which it was sent, for those who measure.
     pub stamped: bool,
 }
@@ -57,6 +59,7 @@ impl Default for Tale {
             silent_once: false,
             hang: None,
             search: false,
+            note: false,
             stamped: false,
         }
     }
@@ -65,13 +68,14 @@ impl Default for Tale {
 impl Tale {
     /// A message that asks for the story. No two stories have the same `id`, so no two messages are alike.
     pub fn message(&self) -> String {
-        let Self { id, rounds, calls, pieces, bytes, pace_us, silence_ms, silent_once, hang, search, stamped } = self;
+        let Self { id, rounds, calls, pieces, bytes, pace_us, silence_ms, silent_once, hang, search, note, stamped } = self;
         let hang = hang.map_or(String::new(), |step| format!(" hang={step}"));
         format!(
             "Tell me! [[id={id} rounds={rounds} calls={calls} pieces={pieces} bytes={bytes} pace={pace_us} silence={silence_ms} \
-             once={} search={} stamped={}{hang}]]",
+             once={} search={} note={} stamped={}{hang}]]",
             u8::from(*silent_once),
             u8::from(*search),
+            u8::from(*note),
             u8::from(*stamped),
         )
     }
@@ -93,6 +97,7 @@ impl Tale {
                 "once" => tale.silent_once = number == 1,
                 "hang" => tale.hang = Some(count),
                 "search" => tale.search = number == 1,
+                "note" => tale.note = number == 1,
                 "stamped" => tale.stamped = number == 1,
                 _ => return None,
             }
@@ -118,10 +123,11 @@ impl Tale {
     }
 
     fn calls(&self, step: usize) -> impl Iterator<Item = (String, &'static str, Value)> + use<> {
-        let (id, search) = (self.id, self.search);
+        let (id, search, note) = (self.id, self.search, self.note);
         (0..self.calls).map(move |call| {
             let name = format!("call-{id}-{step}-{call}");
             match call % 3 {
+                _ if note => (name.clone(), "note", json!({"id": name})),
                 _ if search => (name, "grep", json!({"pattern": "(s|t)+raw .*[13579]x?$", "context_lines": 2})),
                 0 => (name, "read_file", json!({"path": "notes.txt"})),
                 1 => (name, "grep", json!({"pattern": "needle"})),
