@@ -91,8 +91,6 @@ fn into_server(file: &Path, place: Place<'_>, progress: Progress<'_>) -> Result<
     let mut target = Side::open(place.database, Use::Alone)?;
     let has_data = target.has_data()?;
     let replaced = keep_first(has_data, place)?;
-    let tables = target.tables()?;
-    target.empty(&tables)?;
     let mut source = Side::Sqlite(File::open(file, Use::Shared)?);
     let counts = pour(&mut source, &mut target, progress)?;
     Ok(Restored { counts, replaced })
