@@ -23,6 +23,14 @@ pub struct DataDir {
     path: PathBuf,
 }
 
+/// The place of a node in its data directory, while it runs.
+#[derive(Debug)]
+pub struct NodeNote {
+    /// The name of the node before it.
+    pub earlier: Option<String>,
+    _lock: File,
+}
+
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -125,6 +133,23 @@ impl DataDir {
             // Somebody who finds it will see that nobody answers there.
             let _ = std::fs::remove_file(self.address_path());
         }
+    }
+
+    /// Notes the name of the node that begins to work here, and gives that of the one before it, which is known to have ended:
+    /// whoever holds the answer's lock is the only one. `None`: another node works here, and both have to do without.
+    ///
+    /// # Errors
+    /// The files cannot be read or written.
+    pub fn note_node(&self, name: &str) -> Result<Option<NodeNote>, DataDirError> {
+        let (path, lock_path) = (self.path.join("node"), self.path.join("node.lock"));
+        let failed = |reason| DataDirError::Io { path: lock_path.clone(), reason };
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&lock_path).map_err(failed)?;
+        if lock.try_lock().is_err() {
+            return Ok(None);
+        }
+        let earlier = read_line(&path)?;
+        write_line(&path, name, Keep::WhileRunning)?;
+        Ok(Some(NodeNote { earlier, _lock: lock }))
     }
 
     fn address_path(&self) -> PathBuf {

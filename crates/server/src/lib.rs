@@ -18,6 +18,7 @@ mod local;
 mod logging;
 mod serve;
 pub mod settings;
+mod sharing;
 mod web;
 mod wiring;
 

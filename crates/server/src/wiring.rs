@@ -10,6 +10,7 @@ use channels::egress::{GuardedClient, SystemResolver};
 use domain::egress::EgressRules;
 use domain::sockets::egress::Egress;
 use domain::{Clock, ModelName, Provider, SystemClock};
+use engine::jobs::Kinds;
 use engine::{Catalogue, Engine, Parts, RulesData, RulesFile, RulesSetup};
 use faces::{App, AuthMode, Boundary};
 use models::{Anthropic, Demo, OpenAiChat};
@@ -18,8 +19,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Auth, ModelServer, ServerConfig};
-use crate::data_dir::{self, DataDir, DataDirError};
+use crate::data_dir::{self, DataDir, DataDirError, NodeNote};
 use crate::serve::{self, Server};
+use crate::sharing;
 use crate::web::WebApp;
 
 /// How long stopping may take altogether. Supervisors kill what takes longer: systemd after 90 s, Kubernetes after 30 s.
@@ -47,6 +49,8 @@ pub struct Running {
     data_dir: DataDir,
     drain: CancellationToken,
     server: Server,
+    /// Held for as long as this server runs.
+    _node_note: Option<NodeNote>,
 }
 
 /// Why a server did not start.
@@ -95,7 +99,8 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
     tools.extend(tools::web_tools(Arc::clone(&settings.hub.outside.egress)));
     tools.extend(config.extra_tools.iter().cloned());
     let catalogue = Catalogue::new(providers, tools, default_model).with_surveyor(surveyor);
-    let engine = Engine::start(Parts { store, clock, catalogue, settings }).await?;
+    let (nodes, node_note) = sharing::nodes(&config, &store, &data_dir, &addresses)?;
+    let engine = Engine::start_among(Parts { store, clock, catalogue, settings }, Kinds::ours(), nodes).await?;
 
     let drain = CancellationToken::new();
     let web = Router::new().fallback(web_app).with_state(WebApp::new(config.prefix()));
@@ -114,7 +119,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
         data_dir.note_address(*address)?;
     }
     let sign_in_link = (config.auth == Auth::Token).then(|| sign_in_link(&engine, &addresses)).flatten();
-    Ok(Running { addresses, owner_token, sign_in_link, notes, engine, data_dir, drain, server })
+    Ok(Running { addresses, owner_token, sign_in_link, notes, engine, data_dir, drain, server, _node_note: node_note })
 }
 
 impl Running {

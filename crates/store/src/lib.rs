@@ -35,7 +35,7 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
-pub use postgres::PostgresUrl;
+pub use postgres::{Notify, PostgresUrl};
 pub use tx::Tx;
 pub use value::{FromValue, Row, Value};
 

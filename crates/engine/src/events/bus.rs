@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::feed::FeedLog;
 use super::flush::Flusher;
 use super::live::{Entry, Live, PartName, What};
-use super::mail::Order;
+use super::mail::{Order, Outbox};
 use super::remote::{self, Remote};
 use crate::nodes::Sharing;
 use crate::{Error, Result};
@@ -100,8 +100,8 @@ impl Bus {
                 Entry::new(cursor, What::Fact(event.clone()))
             }),
         }
-        if let Some(remote) = self.remote.as_ref().filter(|remote| remote.has_carrier()) {
-            remote.outbox.fact(event);
+        if let Some(outbox) = self.outbox() {
+            outbox.fact(event);
         }
     }
 
@@ -110,8 +110,8 @@ impl Bus {
     pub(crate) fn write(&self, live: &Arc<Live>, turn: TurnId, part: &PartName, text: &str) -> bool {
         let Some(entry) = live.write(turn, part, text) else { return false };
         self.flusher.mark(live);
-        if let Some(remote) = self.remote.as_ref().filter(|remote| remote.has_carrier()) {
-            remote.outbox.text(&entry, part.at);
+        if let Some(outbox) = self.outbox() {
+            outbox.text(&entry, part.at);
         }
         true
     }
@@ -153,23 +153,23 @@ impl Bus {
 
     /// Another node is to stop this turn. That it is to stop is in the store already.
     pub(crate) fn ask_to_stop(&self, conversation: ConversationId, turn: TurnId) {
-        if let Some(remote) = &self.remote {
-            remote.outbox.order(Order::Stop(conversation, turn));
+        if let Some(outbox) = self.outbox() {
+            outbox.order(Order::Stop(conversation, turn));
         }
     }
 
     /// Another node is to answer what waits.
     pub(crate) fn ask_to_serve(&self, conversation: ConversationId) {
-        if let Some(remote) = &self.remote {
-            remote.outbox.order(Order::Serve(conversation));
+        if let Some(outbox) = self.outbox() {
+            outbox.order(Order::Serve(conversation));
         }
     }
 
     /// Tells all other nodes that something has changed that is no conversation: a lost word does no harm if they also look
     /// by themselves now and then.
     pub(crate) fn announce(&self, topic: String) {
-        if let Some(remote) = &self.remote {
-            remote.outbox.topic(topic);
+        if let Some(outbox) = self.outbox() {
+            outbox.topic(topic);
         }
     }
 
@@ -187,9 +187,13 @@ impl Bus {
 
     /// Somebody follows everything from now on.
     pub(super) fn follow_all_text(&self) {
-        if let Some(remote) = &self.remote {
-            remote.outbox.follow(Subject::AllText, true);
+        if let Some(outbox) = self.outbox() {
+            outbox.follow(Subject::AllText, true);
         }
+    }
+
+    pub(super) fn outbox(&self) -> Option<&Outbox> {
+        self.remote.as_ref()?.outbox()
     }
 
     pub(super) fn find(&self, conversation: ConversationId) -> Option<Arc<Live>> {

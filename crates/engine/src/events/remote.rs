@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::{Carrier, ConversationId, Event, Heard, NodeId, PartId, Seq, Subject, TurnState};
 use store::{StoreError, Tx, conversations, events, messages, turns};
 use tokio::sync::{Notify, broadcast, mpsc};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::bus::{Attached, Bus};
@@ -22,6 +22,8 @@ use crate::{Error, Result};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same while there is no carrier.
 const LOOK_WHILE_DEAF: Duration = Duration::from_millis(200);
+/// How long it may take until there is word of the carrier.
+const HEARING_WITHIN: Duration = Duration::from_secs(5);
 /// How long to wait when the database refuses.
 const RETRY: Duration = Duration::from_millis(250);
 /// A fact often comes from another thread in this moment, and need not be read then.
@@ -42,7 +44,7 @@ const TOPICS: usize = 1024;
 pub(super) struct Remote {
     me: NodeId,
     carrier: Option<Arc<dyn Carrier>>,
-    pub(super) outbox: Arc<Outbox>,
+    outbox: Arc<Outbox>,
     /// Live logs that are behind the store, and whether text is missing too.
     stale: Mutex<HashMap<ConversationId, bool>>,
     wake: Notify,
@@ -63,7 +65,7 @@ impl Remote {
         let ended = CancellationToken::new();
         let remote = Self {
             me,
-            deaf: AtomicBool::new(carrier.is_none()),
+            deaf: AtomicBool::new(true),
             carrier,
             outbox: Arc::new(Outbox::new(me)),
             stale: Mutex::default(),
@@ -88,8 +90,9 @@ impl Remote {
         self.wake.notify_one();
     }
 
-    pub(super) const fn has_carrier(&self) -> bool {
-        self.carrier.is_some()
+    /// Where to put what others should know; `None`: there is nothing to carry it.
+    pub(super) fn outbox(&self) -> Option<&Outbox> {
+        self.carrier.is_some().then_some(&*self.outbox)
     }
 
     /// Sends what waits, without waiting for more.
@@ -129,8 +132,13 @@ async fn send(outbox: Arc<Outbox>, carrier: Arc<dyn Carrier>) {
 }
 
 async fn listen(bus: Weak<Bus>, carrier: Arc<dyn Carrier>) {
+    let mut patience = Some(HEARING_WITHIN);
     loop {
-        let heard = carrier.next().await;
+        let heard = match patience {
+            None => carrier.next().await,
+            Some(patience) => timeout(patience, carrier.next()).await.unwrap_or(Heard::Deaf),
+        };
+        let is_first = patience.take().is_some();
         let Some(bus) = bus.upgrade() else { return };
         let Some(remote) = &bus.remote else { return };
         match heard {
@@ -140,13 +148,13 @@ async fn listen(bus: Weak<Bus>, carrier: Arc<dyn Carrier>) {
                 Err(error) => tracing::warn!(%error, "a letter of another node cannot be read; is it of another version?"),
             },
             Heard::Deaf => {
-                if !remote.deaf.swap(true, Ordering::AcqRel) {
+                if !remote.deaf.swap(true, Ordering::AcqRel) || is_first {
                     tracing::warn!("news of other nodes does not come any more; it is looked for in the database until it does");
                 }
             }
             Heard::Hearing => {
                 if remote.deaf.swap(false, Ordering::AcqRel) {
-                    tracing::info!("news of other nodes comes again");
+                    tracing::info!("news of other nodes comes in");
                 }
                 bus.missed_something(remote);
             }
@@ -221,7 +229,7 @@ async fn read(bus: Weak<Bus>) {
             sleep(BEFORE_READING).await;
         };
         // The bus must not be kept alive by somebody who only waits; it ends this task when it goes.
-        let woken = tokio::time::timeout(LOOK_EVERY, waiting).await.is_ok();
+        let woken = timeout(LOOK_EVERY, waiting).await.is_ok();
         if !woken && lock(&remote.stale).is_empty() {
             continue;
         }
@@ -355,8 +363,8 @@ impl Bus {
     }
 
     pub(super) fn follow_text(&self, conversation: ConversationId, follow: bool) {
-        if let Some(remote) = &self.remote {
-            remote.outbox.follow(Subject::Text(conversation), follow);
+        if let Some(outbox) = self.outbox() {
+            outbox.follow(Subject::Text(conversation), follow);
         }
     }
 }

@@ -238,6 +238,9 @@ async fn serve(engine: Engine, conversation: ConversationId, first: Option<Claim
             tokio::time::sleep(RETRY).await;
         }
     }
+    if runners.lock().draining {
+        engine.inner.bus.ask_to_serve(conversation);
+    }
     runners.count.send_modify(|count| *count -= 1);
 }
 

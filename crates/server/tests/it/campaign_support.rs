@@ -83,6 +83,21 @@ impl Machine {
         machine
     }
 
+    /// It stands still until it is thawed.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.child.as_ref().and_then(group) {
+            kill_process(pid, signal).expect("our own child");
+        }
+    }
+
     pub fn api(&self) -> Api {
         Api { address: self.address, via: self.address }
     }

@@ -28,6 +28,7 @@ mod campaign_drain;
 mod campaign_effects;
 mod campaign_engine;
 mod campaign_kill;
+mod campaign_nodes;
 mod campaign_positions;
 mod campaign_power;
 mod campaign_puppet;
@@ -51,6 +52,7 @@ mod harness_sse;
 mod harness_upstream;
 mod harness_ws;
 mod ledger;
+mod nodes_cluster;
 mod nodes_pair;
 mod nodes_town;
 #[path = "../../../store/tests/it/postgres_server.rs"]

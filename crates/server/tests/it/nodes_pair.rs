@@ -9,7 +9,8 @@ use store::{DatabaseUrl, Store};
 use tempfile::{TempDir, tempdir};
 
 use crate::campaign_puppet::{OWNER, PATIENCE, Watcher, pieces, post, stored_parts};
-use crate::campaign_support::luck;
+use crate::campaign_support::{luck, sized};
+use crate::harness_luck::Luck;
 use crate::nodes_town::{Node, Post, Town};
 
 /// By the promise: two lease lengths, and what it takes to see it.
@@ -25,9 +26,13 @@ struct Pair {
 
 impl Pair {
     async fn start(treated: Post) -> Self {
+        Self::with(treated, luck("two nodes")).await
+    }
+
+    async fn with(treated: Post, luck: Luck) -> Self {
         let directory = tempdir().expect("a directory");
         let store = Store::open(&DatabaseUrl::Sqlite(directory.path().join("test.db"))).expect("a database");
-        let town = Town::new(treated, luck("two nodes"));
+        let town = Town::new(treated, luck);
         let one = Node::start(&town, store.clone(), directory.path()).await;
         let other = Node::start(&town, store, directory.path()).await;
         Self { one, other, _directory: directory }
@@ -46,8 +51,8 @@ async fn sees_all(watcher: Watcher, node: &Node, id: ConversationId) {
     assert_eq!(watcher.stop().texts, stored_parts(&log));
 }
 
-async fn what_is_said_here_is_seen_there(treated: Post) {
-    let Pair { mut one, other, _directory } = Pair::start(treated).await;
+async fn what_is_said_here_is_seen_there(treated: Post, luck: Luck) {
+    let Pair { mut one, other, _directory } = Pair::with(treated, luck).await;
     let id = one.theatre.conversation().await;
     let watchers = [Watcher::follow(&one.theatre, id).await, Watcher::follow(&other.theatre, id).await];
     for round in 0..5 {
@@ -83,17 +88,27 @@ async fn what_is_said_here_is_seen_there(treated: Post) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_on_one_node_is_seen_on_the_other() {
-    what_is_said_here_is_seen_there(Post::Good).await;
+    what_is_said_here_is_seen_there(Post::Good, luck("good post")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_seen_also_when_letters_are_lost_doubled_and_late() {
-    what_is_said_here_is_seen_there(Post::Bad).await;
+    for seed in 0..sized(2, 200) {
+        println!("seed {seed}");
+        what_is_said_here_is_seen_there(Post::Bad, Luck::new(seed)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_seen_also_without_letters() {
-    what_is_said_here_is_seen_there(Post::Nowhere).await;
+    what_is_said_here_is_seen_there(Post::Nowhere, luck("no post")).await;
+}
+
+/// The check above can fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_noticed_if_another_text_is_seen() {
+    let lying = tokio::spawn(what_is_said_here_is_seen_there(Post::Lying, luck("lies")));
+    assert!(lying.await.is_err_and(|error| error.is_panic()), "nobody notices that the words are others");
 }
 
 /// A node dies while its model thinks; the other one asks again. It dies in its text; the text that was stored is kept.

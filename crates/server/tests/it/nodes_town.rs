@@ -25,6 +25,8 @@ pub enum Post {
     Good,
     /// Some are lost, some come twice, some late, and now and then nothing comes for a while.
     Bad,
+    /// All arrive, with another word in them. No carrier may do that; a check that finds nothing then is no check.
+    Lying,
 }
 
 /// The nodes that can write to each other.
@@ -90,9 +92,16 @@ impl Carrier for Mailbox {
         let State { boxes, luck } = &mut *state;
         for mailbox in boxes.values() {
             let heard = Heard::Letter(letter.clone());
-            if self.town.post == Post::Good {
-                let _ = mailbox.send(heard);
-                continue;
+            match self.town.post {
+                Post::Nowhere | Post::Good => {
+                    let _ = mailbox.send(heard);
+                    continue;
+                }
+                Post::Lying => {
+                    let _ = mailbox.send(Heard::Letter(letter.replace("round", "sound")));
+                    continue;
+                }
+                Post::Bad => {}
             }
             for _ in 0..[0, 1, 1, 1, 1, 2][luck.below(6)] {
                 let (mailbox, heard, late) = (mailbox.clone(), heard.clone(), Duration::from_millis(luck.below(30) as u64));

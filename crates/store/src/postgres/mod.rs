@@ -5,6 +5,7 @@
 mod address;
 mod alone;
 mod connect;
+mod notify;
 mod pool;
 mod session;
 mod statement;
@@ -18,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use address::PostgresUrl;
 pub(crate) use alone::Alone;
+pub use notify::Notify;
 pub(crate) use session::{Access, Session};
 
 use crate::OpenError;
