@@ -31,6 +31,8 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// `None`: a file in the data directory.
     pub database: Option<DatabaseUrl>,
+    /// What carries news between nodes that share a database; `None`: the database does.
+    pub nats: Option<String>,
     /// The vendors' own servers, if there is a key for them or a table about them, and compatible ones, in this order.
     pub model_servers: Vec<ModelServer>,
     /// `None`: of the first provider with a key, else the demo.
@@ -99,6 +101,7 @@ impl ServerConfig {
             public_url: None,
             data_dir: data_dir.into(),
             database: None,
+            nats: None,
             model_servers: Vec::new(),
             model: None,
             rules_file: None,

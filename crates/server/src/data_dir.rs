@@ -143,7 +143,8 @@ impl DataDir {
     pub fn note_node(&self, name: &str) -> Result<Option<NodeNote>, DataDirError> {
         let (path, lock_path) = (self.path.join("node"), self.path.join("node.lock"));
         let failed = |reason| DataDirError::Io { path: lock_path.clone(), reason };
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&lock_path).map_err(failed)?;
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&lock_path).map_err(failed)?;
         if lock.try_lock().is_err() {
             return Ok(None);
         }

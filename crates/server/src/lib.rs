@@ -16,6 +16,7 @@ mod config;
 mod data_dir;
 mod local;
 mod logging;
+mod nats;
 mod serve;
 pub mod settings;
 mod sharing;

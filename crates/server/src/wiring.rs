@@ -99,7 +99,7 @@ pub async fn start(config: ServerConfig) -> Result<Running, StartError> {
     tools.extend(tools::web_tools(Arc::clone(&settings.hub.outside.egress)));
     tools.extend(config.extra_tools.iter().cloned());
     let catalogue = Catalogue::new(providers, tools, default_model).with_surveyor(surveyor);
-    let (nodes, node_note) = sharing::nodes(&config, &store, &data_dir, &addresses)?;
+    let (nodes, node_note) = sharing::nodes(&config, &store, &data_dir, &addresses, &mut notes).await?;
     let engine = Engine::start_among(Parts { store, clock, catalogue, settings }, Kinds::ours(), nodes).await?;
 
     let drain = CancellationToken::new();

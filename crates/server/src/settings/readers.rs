@@ -214,3 +214,8 @@ fn web_url(text: &str) -> Result<Url, String> {
 fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
 }
+
+pub(super) fn nats(config: &mut ServerConfig, text: &str) -> Result<(), String> {
+    config.nats = (!text.trim().is_empty()).then(|| text.trim().to_owned());
+    Ok(())
+}

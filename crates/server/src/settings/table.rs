@@ -92,6 +92,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         kind: Kind::Plain(readers::database),
     },
     Setting {
+        env: "NATS_URL",
+        key: "nats_url",
+        value: "URL[,URL]",
+        default: "none",
+        help: "`nats://HOST:PORT`, with PostgreSQL: live text travels between nodes over NATS, which is faster than over the database. While NATS is away, nodes look in the database. No JetStream is needed.",
+        kind: Kind::Plain(readers::nats),
+    },
+    Setting {
         env: "ANTHROPIC_API_KEY",
         key: "anthropic_api_key",
         value: "KEY",
@@ -203,7 +211,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         help: "How a log line looks.",
         kind: Kind::Plain(readers::log_format),
     },
-    later("NATS_URL", "nats_url", "With PostgreSQL: live events travel between nodes over NATS."),
     later("GEMINI_API_KEY", "gemini_api_key", "The key for Gemini's models."),
     later("GEMINI_BASE_URL", "gemini_base_url", "Another address for the same API."),
     later("GITHUB_APP_ID", "github_app_id", "Where research projects are created."),

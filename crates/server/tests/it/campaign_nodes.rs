@@ -38,9 +38,8 @@ async fn nothing_is_lost(line: Line) {
     for number in 0..CONVERSATIONS {
         let conversation = apis[number % 3].conversation().await;
         // Nobody follows on the node on which most is said.
-        let readers = [(Face::Session, 1), (Face::Socket, 2)].map(|(face, away)| {
-            Reader::start(apis[(number + away) % 3], face, &conversation, format!("{face:?} {number}"))
-        });
+        let readers = [(Face::Session, 1), (Face::Socket, 2)]
+            .map(|(face, away)| Reader::start(apis[(number + away) % 3], face, &conversation, format!("{face:?} {number}")));
         for reader in &readers {
             assert!(reader.sees(&conversation, PATIENCE, |seen| !seen.is_empty()).await, "a reader begins");
         }
@@ -185,8 +184,8 @@ async fn a_rolling_restart_loses_nothing() {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         for number in 0..CONVERSATIONS {
             let conversation = api.conversation().await;
-            let readers = [Face::Session, Face::Socket]
-                .map(|face| Reader::start(api, face, &conversation, format!("{face:?} {number}")));
+            let readers =
+                [Face::Session, Face::Socket].map(|face| Reader::start(api, face, &conversation, format!("{face:?} {number}")));
             for reader in &readers {
                 assert!(reader.sees(&conversation, PATIENCE, |seen| !seen.is_empty()).await, "a reader begins");
             }
@@ -239,7 +238,10 @@ async fn a_rolling_restart_loses_nothing() {
             check(&Evidence::gather(api, &conversation, ledger.of(&conversation), readings, false).await);
         }
         assert_eq!(upstream.complaints(), Vec::<String>::new());
-        println!("{line:?}: {} restarts, {turns} turns, {resumed} times followers came back; slowest stop {slowest:?}", rounds * 3);
+        println!(
+            "{line:?}: {} restarts, {turns} turns, {resumed} times followers came back; slowest stop {slowest:?}",
+            rounds * 3
+        );
         cluster.end().await;
     }
 }

@@ -78,7 +78,8 @@ async fn pass(client: TcpStream, target: SocketAddr, mut state: watch::Receiver<
         tokio::spawn(async move {
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(read @ 1..) = from.read(&mut buffer).await {
-                if state.wait_for(|state| *state != State::Silent).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
+                if state.wait_for(|state| *state != State::Silent).await.is_err() || to.write_all(&buffer[..read]).await.is_err()
+                {
                     return;
                 }
             }
@@ -102,11 +103,6 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    pub async fn before(nodes: Vec<SocketAddr>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        Self::on(listener, nodes)
-    }
-
     pub fn on(listener: TcpListener, nodes: Vec<SocketAddr>) -> Self {
         let address = listener.local_addr().expect("an address");
         let next = Arc::new(AtomicUsize::new(0));
@@ -184,7 +180,6 @@ pub struct Cluster {
     pub links: Vec<Link>,
     pub nats: Option<NatsServer>,
     pub balancer: Balancer,
-    pub database: String,
 }
 
 impl Cluster {
@@ -200,17 +195,17 @@ impl Cluster {
         for _ in 0..count {
             let link = Link::to(server).await;
             let mut machine = Machine::new(upstream);
-            machine.set("DATABASE_URL", &format!("{before}@{}/{name}", link.address));
+            machine.set("DATABASE_URL", format!("{before}@{}/{name}", link.address));
             machine.set("COLLOQUY_PUBLIC_URL", &public);
             if let Some(nats) = &nats {
-                machine.set("NATS_URL", &format!("nats://{}", nats.address));
+                machine.set("NATS_URL", format!("nats://{}", nats.address));
             }
             machine.start().await;
             machines.push(machine);
             links.push(link);
         }
         let balancer = Balancer::on(entrance, machines.iter().map(|machine| machine.address).collect());
-        Self { machines, links, nats, balancer, database }
+        Self { machines, links, nats, balancer }
     }
 
     pub fn apis(&self) -> Vec<Api> {
