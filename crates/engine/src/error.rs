@@ -66,6 +66,8 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Full => Self::StorageFull,
             StoreError::NulInText => Self::InvalidText,
+            // The closure that has met it is about to be repeated.
+            StoreError::Conflict(_) => Self::Internal("another transaction was in the way".to_owned()),
             StoreError::Duplicate
             | StoreError::Io(_)
             | StoreError::Unreachable(_)

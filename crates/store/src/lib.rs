@@ -55,6 +55,9 @@ pub enum StoreError {
     /// The disk failed.
     #[error("the disk failed: {0}")]
     Io(String),
+    /// Another transaction was in the way. Nobody sees this but the closure, which is repeated.
+    #[error("another transaction was in the way: {0}")]
+    Conflict(String),
     /// The database is on another machine, or in another process, and cannot be reached. It is tried again with every call.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),

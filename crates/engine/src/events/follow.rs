@@ -19,13 +19,17 @@ use tokio::time::Instant;
 use super::bus::Attached;
 use super::live::{Entry, Found, Mark, OpenPart, What};
 use super::pieces::{self, as_open};
+use crate::nodes::LEASE;
 use crate::{Engine, Error, Result, access};
 
 /// Events read from the store at once.
 const REPLAY_PAGE: u32 = 256;
-/// How long the text that another node has shown may be on its way to the store, or here.
-const FLUSHED_WITHIN: Duration = Duration::from_millis(500);
+/// How long the text that another node has shown may be on its way to the store, or here: a node that cannot store anything
+/// for a lease loses it, and then its text is taken back.
+const STORED_WITHIN: Duration = LEASE.saturating_mul(2);
+/// Between two looks at the store: at first, and at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AT_LEAST: Duration = Duration::from_millis(320);
 /// Entries handed out at once.
 const BATCH: usize = 256;
 
@@ -75,20 +79,28 @@ pub struct RunningTurn {
 pub(crate) async fn follow(engine: &Engine, who: Principal, id: ConversationId, from: From) -> Result<Opened> {
     let attached = engine.inner.bus.live(id).await?;
     let grown = attached.live.watch();
-    let give_up = Instant::now() + FLUSHED_WITHIN;
+    let give_up = Instant::now() + STORED_WITHIN;
+    let (mut is_current, mut pause) = (!engine.inner.bus.is_shared(), LOOK_AGAIN);
     let (mark, look) = loop {
         let mark = attached.live.mark();
-        match look(engine, who, id, from, mark.clone()).await {
-            Ok(look) => break (mark, look),
-            // The position may be ahead of what this node has heard of another one's text.
-            Err(Error::BadCursor) if engine.inner.bus.is_shared() && Instant::now() < give_up => {
-                engine.inner.bus.catch_up(&attached.live).await?;
-                if !attached.live.mark().is_beyond(&mark) {
-                    tokio::time::sleep(LOOK_AGAIN).await;
+        let (look, standing) = look(engine, who, id, from, mark.clone()).await?;
+        match standing {
+            Standing::Good => break (mark, look),
+            // Facts are in the store before anybody is shown them.
+            Standing::BeyondLog if !is_current => {}
+            Standing::BeyondText if engine.inner.bus.is_shared() && Instant::now() < give_up => {
+                if is_current {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LOOK_AT_LEAST);
                 }
             }
-            Err(error) => return Err(error),
+            Standing::BeyondLog | Standing::BeyondText | Standing::Nowhere => {
+                tracing::info!(conversation = %id, ?from, end = ?mark.cursor, ?standing, "a position is refused");
+                return Err(Error::BadCursor);
+            }
         }
+        engine.inner.bus.catch_up(&attached.live).await?;
+        is_current = true;
     };
     let (as_of, open) = (mark.cursor.seq, mark.open.clone());
     let Look { conversation, running, runs, from } = look;
@@ -117,15 +129,16 @@ struct Look {
     from: Option<Cursor>,
 }
 
-/// An error if `from` is no position of the log.
-async fn look(engine: &Engine, who: Principal, id: ConversationId, from: From, mark: Mark) -> Result<Look> {
+/// Also says how `from` stands to the log. The rest counts only if that is [`Standing::Good`].
+async fn look(engine: &Engine, who: Principal, id: ConversationId, from: From, mark: Mark) -> Result<(Look, Standing)> {
     let (home, as_of) = (engine.home, mark.cursor.seq);
     let look = engine.inner.store.read(move |tx| {
         let conversation = access::conversation(tx, who, home, id)?;
+        let mut standing = Standing::Good;
         let (running, from) = match from {
             From::Now => (running_turn(tx, id, as_of)?, None),
             From::Cursor(cursor) => {
-                check(tx, id, cursor, &mark)?;
+                standing = stands(tx, id, cursor, &mark)?;
                 (None, Some(cursor))
             }
             From::Turn(turn) => (running_turn(tx, id, as_of)?, before(tx, id, turn)?),
@@ -139,7 +152,7 @@ async fn look(engine: &Engine, who: Principal, id: ConversationId, from: From, m
             Some(running) => Some(running.turn.id),
             None => turns::running_at(tx, id, as_of)?.map(|turn| turn.id),
         };
-        Ok::<_, Error>(Look { conversation, running, runs, from })
+        Ok::<_, Error>((Look { conversation, running, runs, from }, standing))
     });
     look.await
 }
@@ -244,7 +257,13 @@ impl Follow {
     /// Whether what was handed out so far is still part of the log.
     async fn check(&self, mark: Mark) -> Result<()> {
         let (id, seen) = (self.attached.live.conversation, self.seen);
-        self.engine.inner.store.read(move |tx| check(tx, id, seen, &mark)).await
+        match self.engine.inner.store.read(move |tx| stands(tx, id, seen, &mark)).await? {
+            Standing::Good => Ok(()),
+            standing => {
+                tracing::info!(conversation = %id, ?seen, ?standing, "what was shown is taken back");
+                Err(Error::BadCursor)
+            }
+        }
     }
 
     /// One page of the store, and the stage after it.
@@ -314,25 +333,53 @@ impl Replay {
     }
 }
 
-/// Whether `cursor` is a position of this log: its last event must be the one that was numbered so in that epoch, and its
-/// offset must lie in the part that was being written then.
-fn check(tx: &mut Tx, id: ConversationId, cursor: Cursor, mark: &Mark) -> Result<()> {
-    if cursor.epoch > mark.cursor.epoch || cursor.seq > mark.cursor.seq {
-        return Err(Error::BadCursor);
-    }
-    if cursor.seq > Seq(0) && events::epoch_of(tx, id, cursor.seq)?.is_none_or(|epoch| epoch > cursor.epoch) {
-        return Err(Error::BadCursor);
-    }
-    if cursor.offset == 0 {
-        return Ok(());
-    }
-    let text = text_being_written(tx, id, cursor.seq, mark)?.ok_or(Error::BadCursor)?;
-    if text.is_char_boundary(cursor.offset) { Ok(()) } else { Err(Error::BadCursor) }
+/// How a position stands to a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// It lies behind the last fact.
+    BeyondLog,
+    /// It lies behind the last text of the part that is being written.
+    BeyondText,
+    /// It is of another log, or of text that was taken back.
+    Nowhere,
 }
 
-/// The text of the part that was open right after event `seq`; `None` if there was none, or a crash has taken it back.
-fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) -> Result<Option<String>, StoreError> {
-    let Some(turn) = turns::running_at(tx, id, seq)? else { return Ok(None) };
+/// How `cursor` stands to this log: its last event must be the one that was numbered so in that epoch, and its offset must lie
+/// in the part that was being written then.
+fn stands(tx: &mut Tx, id: ConversationId, cursor: Cursor, mark: &Mark) -> Result<Standing> {
+    if cursor.epoch > mark.cursor.epoch || cursor.seq > mark.cursor.seq {
+        return Ok(Standing::BeyondLog);
+    }
+    if cursor.seq > Seq(0) && events::epoch_of(tx, id, cursor.seq)?.is_none_or(|epoch| epoch > cursor.epoch) {
+        return Ok(Standing::Nowhere);
+    }
+    if cursor.offset == 0 {
+        return Ok(Standing::Good);
+    }
+    let written = text_being_written(tx, id, cursor.seq, mark)?;
+    Ok(match written {
+        Written::Text { text, .. } if text.is_char_boundary(cursor.offset) => Standing::Good,
+        Written::Text { text, may_grow } if may_grow && cursor.offset > text.len() && cursor.epoch == mark.cursor.epoch => {
+            Standing::BeyondText
+        }
+        Written::Text { .. } | Written::Nothing => Standing::Nowhere,
+    })
+}
+
+/// What was being written at some time.
+enum Written {
+    Text {
+        text: String,
+        may_grow: bool,
+    },
+    /// There was nothing, or a crash has taken it back.
+    Nothing,
+}
+
+/// The text of the part that was open right after event `seq`.
+fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) -> Result<Written, StoreError> {
+    let Some(turn) = turns::running_at(tx, id, seq)? else { return Ok(Written::Nothing) };
     let mut after = seq;
     loop {
         let page = events::range(tx, id, after, mark.cursor.seq, REPLAY_PAGE)?;
@@ -340,14 +387,17 @@ fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) ->
         // Turns that are ended while they wait come in between, and mean nothing to the one that writes.
         for event in page.into_iter().filter(|event| event.turn == Some(turn.id)) {
             match event.kind {
-                EventKind::PartCompleted { part } => return Ok(part.body.text().map(str::to_owned)),
+                EventKind::PartCompleted { part } => {
+                    let text = part.body.text().map(str::to_owned);
+                    return Ok(text.map_or(Written::Nothing, |text| Written::Text { text, may_grow: false }));
+                }
                 EventKind::TurnStarted { .. }
                 | EventKind::TurnResumed
                 | EventKind::TurnFinished { .. }
                 | EventKind::ToolCalled { .. }
                 | EventKind::ToolReturned { .. }
                 | EventKind::QuestionAsked { .. }
-                | EventKind::ConversationDeleted => return Ok(None),
+                | EventKind::ConversationDeleted => return Ok(Written::Nothing),
                 EventKind::ConversationCreated
                 | EventKind::ConversationRenamed { .. }
                 | EventKind::ConversationChanged
@@ -359,7 +409,10 @@ fn text_being_written(tx: &mut Tx, id: ConversationId, seq: Seq, mark: &Mark) ->
         }
         match next {
             Some(last) => after = last,
-            None => return Ok(mark.open.as_ref().filter(|open| open.turn == turn.id).map(|open| open.text.clone())),
+            None => {
+                let open = mark.open.as_ref().filter(|open| open.turn == turn.id);
+                return Ok(Written::Text { text: open.map_or_else(String::new, |open| open.text.clone()), may_grow: true });
+            }
         }
     }
 }

@@ -154,14 +154,6 @@ pub(crate) struct Mark {
     pub(crate) open: Option<OpenPart>,
 }
 
-impl Mark {
-    /// Whether it is another one, further on.
-    pub(crate) fn is_beyond(&self, before: &Self) -> bool {
-        let place = |mark: &Self| (mark.cursor.epoch, mark.cursor.seq, mark.cursor.offset);
-        place(self) > place(before)
-    }
-}
-
 /// What a follower finds at its place in the buffer.
 pub(crate) enum Found {
     Entries(Vec<Arc<Entry>>),

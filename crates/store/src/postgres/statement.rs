@@ -149,7 +149,8 @@ impl Failure {
             Cause::Full => StoreError::Full,
             Cause::Duplicate => StoreError::Duplicate,
             Cause::Broken | Cause::Unreachable => StoreError::Unreachable(self.sentence),
-            Cause::Conflict | Cause::Other => StoreError::Failed(self.sentence),
+            Cause::Conflict => StoreError::Conflict(self.sentence),
+            Cause::Other => StoreError::Failed(self.sentence),
         }
     }
 }

@@ -52,6 +52,14 @@ impl Worker {
                         break Err(StoreError::Unreachable(sentence.to_owned()));
                     }
                 },
+                Ok(End::Failed(failure)) if failure.cause == Cause::Conflict => {
+                    tracing::error!(
+                        attempts,
+                        reason = failure.sentence(),
+                        "a transaction was given up because others were in its way"
+                    );
+                    break Err(failure.into_error());
+                }
                 Ok(End::Failed(failure)) | Err(failure) => break Err(failure.into_error()),
             }
         };
