@@ -41,7 +41,8 @@ pub use error::{Error, Result};
 pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS, What};
 pub use hub::{
     Activity, AgentChange, AgentToken, ChannelChange, ChatAct, ChatFilter, ChatPost, ContactView, Draft, HubEntry, HubFeed,
-    HubNews, MessagePage, NewAgent, OutboxPart, OutboxState, Permission, Taken, Tested, TokenRef, window_of,
+    HubNews, MessagePage, NewAgent, NotReceived, OutboxPart, OutboxState, Permission, Received, Taken, Tested, TokenRef,
+    window_of,
 };
 pub use messages::{Answering, Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
 pub use nodes::{Nodes, Sharing};
@@ -142,7 +143,7 @@ struct Inner {
     workers: jobs::Workers,
     rights: access::Rights,
     hub_log: hub::HubLog,
-    outbox: hub::Outbox,
+    pace: hub::Pace,
     seal: seal::Seal,
     rules: rules::Rules,
 }
@@ -189,7 +190,7 @@ impl Engine {
                 workers: jobs::Workers::new(kinds),
                 rights: access::Rights::default(),
                 hub_log: hub::HubLog::default(),
-                outbox: hub::Outbox::default(),
+                pace: hub::Pace::default(),
                 seal: seal::Seal::new(&parts.settings.hub.seal_key)?,
                 rules: rules::Rules::new(parts.settings.rules.clone()),
                 settings: parts.settings,

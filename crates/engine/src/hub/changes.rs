@@ -83,8 +83,11 @@ impl Changes {
     }
 
     /// Something waits to be sent to its platform.
-    pub(crate) fn send(&self, tx: &mut Tx) {
-        self.engine.inner.outbox.queued_with(tx);
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn send(&self, tx: &mut Tx, chat: ChatId) -> Result<()> {
+        super::send::queued(tx, &self.queue, chat, self.at)
     }
 
     /// # Errors

@@ -91,6 +91,7 @@ impl Engine {
                 let channel = default_channel(fresh(tx, Table::Channel)?, platform, now);
                 let (channel, secrets) = applied(&engine, new, channel, Secrets::default(), None)?;
                 channels::insert(tx, &channel, &secrets)?;
+                super::listen::listen(tx, &engine.queue(), channel.id)?;
                 Ok(channel.id)
             })?;
             channels::get(tx, id)?.ok_or(Refused::NO_CHANNEL.into())
@@ -113,6 +114,7 @@ impl Engine {
             let known = stored_credentials(&engine, id, &secrets)?;
             let (channel, secrets) = applied(&engine, change, before, secrets, Some(known))?;
             channels::update(tx, &channel, &secrets)?;
+            super::listen::listen(tx, &engine.queue(), id)?;
             Ok::<_, Error>(channel)
         };
         self.inner.store.write(write).await

@@ -1,15 +1,11 @@
 //! How far messages have come on their way to a platform.
 
-use std::sync::Arc;
-
 use domain::DeliveryStatus;
 use domain::hub::{Channel, ChatMessage, ChatMessageId, HubId as _};
 use domain::sockets::channel::{PlatformCode, RefusalKind, StatusNews};
 use serde_json::Value;
 use store::Tx;
 use store::hub::{chats, contacts, inbound, messages, outbox};
-
-use tokio::sync::Notify;
 
 use super::changes::Changes;
 use super::intake::Taken;
@@ -31,20 +27,6 @@ impl Engine {
             Ok(outbox::list(tx, id, state, offset, limit)?)
         };
         self.inner.store.read(read).await
-    }
-}
-
-/// Wakes whoever sends what is queued. Rows are the truth: a hint that is lost delays, and loses nothing.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Outbox {
-    hint: Arc<Notify>,
-}
-
-impl Outbox {
-    /// Something is queued when this transaction is on disk.
-    pub(crate) fn queued_with(&self, tx: &mut Tx) {
-        let hint = Arc::clone(&self.hint);
-        tx.after_commit(move || hint.notify_one());
     }
 }
 

@@ -88,7 +88,7 @@ impl Engine {
 ///
 /// # Errors
 /// The database's; the transaction must then be given up, and the platform will repeat.
-fn take_in(tx: &mut Tx, changes: &mut Changes, channel: &Channel, told: Inbound) -> Result<Taken> {
+pub(super) fn take_in(tx: &mut Tx, changes: &mut Changes, channel: &Channel, told: Inbound) -> Result<Taken> {
     match told {
         Inbound::Message(message) => take_message(tx, changes, channel, *message),
         Inbound::Edited { from, external_id, text, dedupe } => {

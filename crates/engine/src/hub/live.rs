@@ -10,6 +10,7 @@ use domain::hub::{ChannelId, HubEvent};
 use domain::{Principal, Timestamp};
 use store::hub::events;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::{Engine, Error, Inner, Result, access};
 
@@ -23,6 +24,8 @@ const KEPT: i64 = 20_000;
 const SWEEP_EVERY: i64 = 1000;
 /// How long events of other nodes wait to be looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long somebody who begins to follow waits for the database.
+const PRESENT_WITHIN: Duration = Duration::from_secs(1);
 /// How long what somebody may see is remembered, although other nodes may have changed it.
 const RIGHTS_MS: u64 = 3000;
 
@@ -113,6 +116,7 @@ pub(crate) async fn start(engine: &Engine) -> Result<()> {
     log.newest.send_replace(head);
     tokio::spawn(read_on(Arc::downgrade(&engine.inner), log.hint()));
     super::sweep::start(engine);
+    super::listen::listen_to_all(engine).await?;
     Ok(())
 }
 
@@ -133,9 +137,9 @@ async fn read_on(engine: Weak<Inner>, hint: Arc<Notify>) {
         drop(inner);
         if alone {
             // A hint may be lost with a failed read, so it is not waited for for ever.
-            let _ = tokio::time::timeout(Duration::from_secs(1), hint.notified()).await;
+            let _ = timeout(Duration::from_secs(1), hint.notified()).await;
         } else {
-            let _ = tokio::time::timeout(LOOK_EVERY, hint.notified()).await;
+            let _ = timeout(LOOK_EVERY, hint.notified()).await;
         }
     }
 }
@@ -187,11 +191,19 @@ pub enum HubNews {
 /// The hub's events.
 impl Engine {
     /// Everything that happens from now on.
-    #[must_use]
-    pub fn hub_feed(&self) -> HubFeed {
+    pub async fn hub_feed(&self) -> HubFeed {
         let newest = self.inner.hub_log.newest.subscribe();
-        let place = *newest.borrow();
-        HubFeed { engine: self.clone(), place, newest, wanted: None, sight: None }
+        HubFeed { engine: self.clone(), place: self.hub_present().await, newest, wanted: None, sight: None }
+    }
+
+    /// The number of the last event. What is in memory may be behind what somebody has been told already; it has to do while
+    /// the database does not answer.
+    async fn hub_present(&self) -> i64 {
+        let known = *self.inner.hub_log.newest.borrow();
+        match timeout(PRESENT_WITHIN, self.inner.store.read(events::head)).await {
+            Ok(Ok(head)) => head.max(known),
+            Ok(Err(_)) | Err(_) => known,
+        }
     }
 }
 
@@ -202,8 +214,8 @@ impl HubFeed {
     }
 
     /// Goes back to behind event number `seq`. A number of the future is the present.
-    pub fn resume(&mut self, seq: i64) {
-        self.place = seq.clamp(0, *self.newest.borrow());
+    pub async fn resume(&mut self, seq: i64) {
+        self.place = seq.clamp(0, self.engine.hub_present().await);
     }
 
     /// What has happened since that `who` may see, at least one entry. Rights are those of now. May be dropped and called

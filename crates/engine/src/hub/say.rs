@@ -113,7 +113,7 @@ impl Engine {
             messages::update(tx, &message)?;
             outbox::requeue(tx, id, changes.at)?;
             changes.message_updated(message.clone());
-            changes.send(tx);
+            changes.send(tx, chat.id)?;
             changes.end(tx)?;
             Ok(message)
         };
@@ -297,7 +297,7 @@ fn queue(
         Some(_) | None => vec![message.content.clone()],
     };
     outbox::queue(tx, message.id, (channel.id, chat.id, place), &parts, changes.at)?;
-    changes.send(tx);
+    changes.send(tx, chat.id)?;
     changes.message_added(message.clone());
     Ok(message)
 }

@@ -153,6 +153,8 @@ impl Kinds {
             .with::<hub::RunBuiltin>()
             .with::<hub::ReplyDue>()
             .with::<hub::ReturnFloor>()
+            .with::<hub::SendQueued>()
+            .with::<hub::ListenToChannel>()
     }
 
     /// Adds a kind.

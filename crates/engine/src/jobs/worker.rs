@@ -54,6 +54,11 @@ impl Workers {
         Queue::new(clock, Arc::clone(&self.hint))
     }
 
+    /// Cancelled as soon as no job is to be claimed any more; who waits for somebody else for long ends then.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
     /// Looks at the queue now.
     pub(crate) fn wake(&self) {
         self.hint.notify_one();

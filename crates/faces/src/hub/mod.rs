@@ -14,6 +14,7 @@ pub(crate) mod outgoing;
 mod routes;
 mod small;
 mod sockets;
+mod webhooks;
 mod wire;
 
 pub use routes::routes;

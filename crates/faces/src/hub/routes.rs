@@ -3,12 +3,12 @@
 use axum::Router;
 use axum::routing::{delete, get, post, put};
 
-use super::{accounts, agents, channels, chats, contacts, small};
+use super::{accounts, agents, channels, chats, contacts, small, webhooks};
 use crate::App;
 use crate::kit::Routes as _;
 
 pub fn routes() -> Router<App> {
-    Router::new().merge(people()).merge(of_channels()).merge(of_chats()).merge(rest())
+    Router::new().merge(people()).merge(of_channels()).merge(of_chats()).merge(of_platforms()).merge(rest())
 }
 
 fn people() -> Router<App> {
@@ -58,6 +58,15 @@ fn of_chats() -> Router<App> {
         .at("/channels/{channel}/chats/{chat}/agents", get(chats::agents).post(chats::link))
         .at("/channels/{channel}/chats/{chat}/agents/{agent}", get(chats::agent).put(chats::set_agent).delete(chats::unlink))
         .at("/webhooks/agent/{chat}", post(chats::say_in_chat))
+}
+
+fn of_platforms() -> Router<App> {
+    let of_channel = || get(webhooks::of_channel).post(webhooks::of_channel);
+    Router::new()
+        .at("/webhooks/inbound/{platform}/{channel}", of_channel())
+        .at("/webhooks/{platform}/{channel}", of_channel())
+        .at("/api/inbound/{platform}/{channel}", of_channel())
+        .at("/webhooks/{platform}", get(webhooks::of_platform).post(webhooks::of_platform))
 }
 
 fn rest() -> Router<App> {

@@ -53,6 +53,18 @@ pub async fn read_raw(request: Request) -> Result<Bytes, Refusal> {
     read_bytes(request).await
 }
 
+/// Reads a body as it came, whatever it is.
+///
+/// # Errors
+/// [`Refusal::TooLarge`], [`Refusal::TooSlow`].
+pub async fn read_any(request: Request) -> Result<Bytes, Refusal> {
+    let (parts, body) = request.into_parts();
+    if content_length(&parts.headers).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(Refusal::TooLarge);
+    }
+    tokio::time::timeout(BODY_TIMEOUT, collect(body)).await.map_err(|_| Refusal::TooSlow)?
+}
+
 async fn read_bytes(request: Request) -> Result<Bytes, Refusal> {
     let (parts, body) = request.into_parts();
     let announced = content_length(&parts.headers);

@@ -120,7 +120,7 @@ impl Boundary {
         from_origin.as_ref() == Some(public) || host.is_some_and(|host| public.has_host(host))
     }
 
-    fn is_our_host(&self, host: &str) -> bool {
+    pub(crate) fn is_our_host(&self, host: &str) -> bool {
         let named = self.inner.public.iter().chain(&self.inner.origins);
         named.into_iter().any(|origin| origin.has_host(host)) || self.is_listening_host(host)
     }
@@ -165,6 +165,9 @@ pub async fn check(State(boundary): State<Boundary>, request: Request, next: Nex
 fn refusal(boundary: &Boundary, request: &Request) -> Option<Refusal> {
     let host = match our_host(boundary, request) {
         Some(host) => host,
+        // Platforms call under a public name that only the channel knows; what they say is proved by a signature. Without
+        // one, only who calls under a name of ours is listened to.
+        None if is_for_platforms(request) && !request.headers().contains_key(header::ORIGIN) => return None,
         None => return Some(Refusal::WrongHost),
     };
     let headers = request.headers();
@@ -175,6 +178,11 @@ fn refusal(boundary: &Boundary, request: &Request) -> Option<Refusal> {
         .and_then(Origin::parse)
         .is_some_and(|origin| boundary.is_our_origin(&origin, host) || boundary.is_other_allowed_origin(&origin));
     (!allowed).then_some(Refusal::OriginForbidden)
+}
+
+fn is_for_platforms(request: &Request) -> bool {
+    let path = request.uri().path();
+    path.starts_with("/webhooks/") || path.starts_with("/api/inbound/")
 }
 
 /// The request's host, if it is ours. An address in the request line counts as well as the header.

@@ -230,7 +230,8 @@ fn imported_result(content: &Object, calls: &mut Calls) -> Result<PartBody, Fiel
         output: content.string("content")?.to_owned(),
         outcome: if failed { ToolOutcome::Failed } else { ToolOutcome::Completed },
         truncated: content.opt_bool("truncated")?.unwrap_or(false),
-        duration_ms: 0,
+        // What never was is no reason to refuse a transcript.
+        duration_ms: content.opt_integer("durationMs")?.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0),
     }))
 }
 

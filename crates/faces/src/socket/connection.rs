@@ -33,12 +33,13 @@ pub(super) fn serve(socket: WebSocket, app: App, proof: Proof) -> impl Future<Ou
         rules: None,
         step: Step::Free,
         rate: Rate::new(app.socket_rate, Instant::now()),
-        hub: hub_line(&app, &proof),
+        hub: HubLine::Off,
         counted: app.hub.sockets.enter(proof.principal),
         app,
         proof,
     });
     async move {
+        connection.hub = Box::pin(hub_line(&connection.app, &connection.proof)).await;
         let close = connection.run().await;
         Box::pin(connection.end(close)).await;
     }
@@ -81,7 +82,7 @@ impl Connection {
             for (chat, with_reasoning) in self.streams.take_outdated() {
                 self.inbox.put(Item::Chats(Request::anew(chat, with_reasoning)), 0);
             }
-            self.advance();
+            self.advance().await;
             self.line.set_reading(self.inbox.has_room());
             let has_room = self.line.has_room();
             let held = self.step.chat_at_work();
@@ -134,8 +135,8 @@ impl Connection {
         }
     }
 
-    /// Goes on with the frames that wait, as far as that needs no waiting.
-    fn advance(&mut self) {
+    /// Goes on with the frames that wait, as far as that needs no long waiting.
+    async fn advance(&mut self) {
         while self.line.has_room() {
             match std::mem::replace(&mut self.step, Step::Free) {
                 Step::Free => match self.inbox.take() {
@@ -145,7 +146,7 @@ impl Connection {
                 Step::CatchingUp(item) => {
                     let caught_up = item.chat().is_none_or(|chat| self.streams.catch_up(chat, &mut self.line));
                     if caught_up {
-                        self.begin(item);
+                        self.begin(item).await;
                     } else {
                         self.step = Step::CatchingUp(item);
                     }
@@ -202,13 +203,13 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, item: Item) {
+    async fn begin(&mut self, item: Item) {
         match item {
             Item::Refused { chat: _, answer } => self.line.send(answer),
             Item::Chats(request) => self.begin_chats(request),
             Item::Rules(wish) => self.begin_rules(wish),
             Item::Hub(subscribe) => {
-                self.hub.subscribe(&self.app.engine, &subscribe);
+                Box::pin(self.hub.subscribe(&self.app.engine, &subscribe)).await;
                 self.line.send(subscribe.ack());
             }
         }
@@ -303,10 +304,10 @@ impl Item {
 
 /// Who proved itself with a hub token gets the hub's events at once. So does who had to prove nothing, because the hub's own
 /// client never sends a token; until its first frame shows that it is another client.
-fn hub_line(app: &App, proof: &Proof) -> HubLine {
+async fn hub_line(app: &App, proof: &Proof) -> HubLine {
     match proof.how {
-        _ if proof.hub_only => HubLine::on(&app.engine),
-        How::Local => HubLine::unasked(&app.engine),
+        _ if proof.hub_only => HubLine::on(&app.engine).await,
+        How::Local => HubLine::unasked(&app.engine).await,
         How::Header(_) | How::Query(_) | How::Cookie(_) => HubLine::Off,
     }
 }

@@ -24,12 +24,12 @@ pub(super) enum HubLine {
 }
 
 impl HubLine {
-    pub(super) fn on(engine: &Engine) -> Self {
-        Self::On(Box::new(engine.hub_feed()))
+    pub(super) async fn on(engine: &Engine) -> Self {
+        Self::On(Box::new(engine.hub_feed().await))
     }
 
-    pub(super) fn unasked(engine: &Engine) -> Self {
-        Self::Unasked(Box::new(engine.hub_feed()))
+    pub(super) async fn unasked(engine: &Engine) -> Self {
+        Self::Unasked(Box::new(engine.hub_feed().await))
     }
 
     /// It has shown that it is another client, and gets no more of what it did not ask for.
@@ -40,14 +40,14 @@ impl HubLine {
     }
 
     /// Does what a `subscribe` asks for.
-    pub(super) fn subscribe(&mut self, engine: &Engine, subscribe: &Subscribe) {
+    pub(super) async fn subscribe(&mut self, engine: &Engine, subscribe: &Subscribe) {
         let mut feed = match std::mem::replace(self, Self::Off) {
             Self::On(feed) | Self::Unasked(feed) => feed,
-            Self::Off => Box::new(engine.hub_feed()),
+            Self::Off => Box::new(engine.hub_feed().await),
         };
         feed.want(subscribe.channels());
         if let Some(after) = subscribe.after {
-            feed.resume(after);
+            feed.resume(after).await;
         }
         *self = Self::On(feed);
     }

@@ -32,7 +32,8 @@ async fn who_is_no_browser_gets_json_or_nothing() {
 async fn apis_never_answer_with_the_page() {
     let server = TestServer::start().await;
     let proof = format!("{BROWSER}Authorization: Bearer {}\r\n", server.running.owner_token);
-    for path in ["/api/nothing", "/api", "/health/more", "/webhooks/nothing", "/auth/nothing", "/assets/gone.js"] {
+    for path in ["/api/nothing", "/api", "/health/more", "/webhooks/inbound/telegram/nothing", "/auth/nothing", "/assets/gone.js"]
+    {
         let answer = server.get(path, &proof).await;
         assert_eq!(answer.status, 404, "{path}");
         assert!(!answer.text().contains("<html"), "{path}");

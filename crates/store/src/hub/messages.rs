@@ -106,6 +106,16 @@ pub fn by_external_id(
     tx.query_one(&sql, &values)?.map(|row| message(&row)).transpose()
 }
 
+/// What the platform calls the chat's newest messages but this one.
+///
+/// # Errors
+/// The database's.
+pub fn newest_external_ids(tx: &mut Tx, chat: ChatId, but: ChatMessageId) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT external_id FROM chat_message WHERE chat_id = $1 AND id <> $2 AND external_id IS NOT NULL \
+               ORDER BY place DESC LIMIT 100";
+    tx.query(sql, &[chat.uuid().into(), but.uuid().into()])?.iter().map(|row| row.get(0)).collect()
+}
+
 /// The message of a request that was named so, and the print of that request.
 ///
 /// # Errors

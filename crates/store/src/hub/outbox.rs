@@ -150,8 +150,16 @@ pub fn untried(tx: &mut Tx, chat: ChatId, agents: bool) -> Result<Vec<ChatMessag
 /// # Errors
 /// The database's.
 pub fn give_up(tx: &mut Tx, message: ChatMessageId, error: &str) -> Result<(), StoreError> {
-    let sql = "UPDATE outbox SET state = 'failed', error = $2 WHERE message_id = $1 AND state = 'queued'";
-    tx.execute(sql, &[message.uuid().into(), error.into()])?;
+    give_up_because(tx, message, error, None)
+}
+
+/// As [`give_up`], with the platform's code.
+///
+/// # Errors
+/// The database's.
+pub fn give_up_because(tx: &mut Tx, message: ChatMessageId, error: &str, code: Option<&str>) -> Result<(), StoreError> {
+    let sql = "UPDATE outbox SET state = 'failed', error = $2, error_code = $3 WHERE message_id = $1 AND state = 'queued'";
+    tx.execute(sql, &[message.uuid().into(), error.into(), code.map(str::to_owned).into()])?;
     Ok(())
 }
 
