@@ -139,16 +139,19 @@ describe('a growing text', () => {
     expect(second.closed).toBe(first.closed);
   });
 
-  it('of 100 KB stays quick', () => {
+  // Against itself, because machines differ: whoever renders everything anew takes twenty times as long in the end.
+  it('of 100 KB takes no longer for each piece than a short one', () => {
     const paragraph = 'Some **words** about `code` and [links](https://example.com), again and again.\n\n```js\nconst a = 1;\n```\n\n';
     const text = paragraph.repeat(Math.ceil(100_000 / paragraph.length));
+    const times: number[] = [];
     let state = null;
-    const began = performance.now();
-    let steps = 0;
     for (let at = 0; at < text.length; at += 200) {
+      const began = performance.now();
       state = render(text.slice(0, at), state, false);
-      steps += 1;
+      times.push(performance.now() - began);
     }
-    expect((performance.now() - began) / steps).toBeLessThan(16);
+    const median = (some: number[]) => some.toSorted((a, b) => a - b)[Math.floor(some.length / 2)]!;
+    const share = Math.floor(times.length / 10);
+    expect(median(times.slice(-share)) / median(times.slice(0, share))).toBeLessThan(6);
   });
 });

@@ -53,7 +53,7 @@ pub use refused::{Refused, RefusedKind};
 pub use request_key::RequestKey;
 pub use rules::{
     Answer, DataSetView, Ended, FileError, FileRule, Made, NewVersion, Query, QueryRows, Refreshed, Registered, RuleErrorCode,
-    RuleNews, RuleStatus, RuleView, RulesData, RulesFile, RulesSetup, RunRule, Stage, Started, VersionRefusal,
+    RuleNews, RuleStatus, RuleView, RulesData, RulesFile, RulesResults, RulesSetup, RunRule, Stage, Started, VersionRefusal,
 };
 pub use seal::SEAL_KEY_BYTES;
 pub use store::dataset::{BadAddress, Cell, CellType, DataSet, Limits, PostgresSet, ResultColumn, SqliteSet};
@@ -202,7 +202,8 @@ impl Engine {
         }
         turns::resume_all(&engine).await?;
         ask_data.give(&engine);
-        rules::resume_all(&engine).await?;
+        rules::take_up(&engine).await?;
+        rules::listen(&engine);
         rules::spawn_schedule(&engine);
         hub::start(&engine).await?;
         jobs::start(&engine).await;

@@ -11,7 +11,7 @@ use domain::egress::EgressRules;
 use domain::sockets::egress::Egress;
 use domain::{Clock, ModelName, Provider, SystemClock};
 use engine::jobs::Kinds;
-use engine::{Catalogue, Engine, Parts, RulesData, RulesFile, RulesSetup};
+use engine::{Catalogue, Engine, Parts, RulesData, RulesFile, RulesResults, RulesSetup};
 use faces::{App, AuthMode, Boundary};
 use models::{Anthropic, Demo, OpenAiChat};
 use store::{DatabaseUrl, Store};
@@ -247,7 +247,11 @@ fn rules_setup(config: &ServerConfig) -> Result<RulesSetup, StartError> {
         RulesFile::load(path).map_err(wrong)?;
     }
     let data = config.rules_data.clone().map_or(sample.data, RulesData::Own);
-    Ok(RulesSetup { data, file: config.rules_file.clone(), ..sample })
+    let results = match &config.database {
+        Some(DatabaseUrl::Postgres(url)) => RulesResults::Postgres(url.clone()),
+        Some(DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteInMemory) | None => sample.results,
+    };
+    Ok(RulesSetup { data, file: config.rules_file.clone(), results })
 }
 
 fn default_model(

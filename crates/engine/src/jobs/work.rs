@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Completed};
-use crate::{Error, hub};
+use crate::{Error, hub, rules};
 
 /// A kind of job. The struct itself is what is stored, as JSON, so its fields must stay readable by later versions.
 ///
@@ -155,6 +155,7 @@ impl Kinds {
             .with::<hub::ReturnFloor>()
             .with::<hub::SendQueued>()
             .with::<hub::ListenToChannel>()
+            .with::<rules::RefreshRule>()
     }
 
     /// Adds a kind.

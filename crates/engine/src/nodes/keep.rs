@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{AT_ONCE, LEASE, LOOK_EVERY, RENEW_EVERY, RETRY};
 use crate::events::Order;
 use crate::turns::runner;
-use crate::{Engine, Inner};
+use crate::{Engine, Inner, rules};
 
 /// Starts what runs for as long as the engine does.
 pub(crate) fn keep(engine: &Engine, address: String, orders: UnboundedReceiver<Order>) {
@@ -81,6 +81,9 @@ async fn look_around(inner: Weak<Inner>) {
         }
         if let Err(error) = look_once(&engine).await {
             tracing::warn!(%error, "turns that others have left could not be looked for; trying again");
+        }
+        if let Err(error) = rules::take_up(&engine).await {
+            tracing::warn!(%error, "runs of rules that others have left could not be looked for; trying again");
         }
     }
 }

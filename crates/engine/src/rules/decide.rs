@@ -202,8 +202,8 @@ async fn run_again(
         None => (new_run(engine, who, &rule)?, true),
     };
     if is_new {
-        let inserted = run.clone();
-        engine.inner.store.write(move |tx| rules::insert_run(tx, &inserted)).await?;
+        let (inserted, node) = (run.clone(), engine.inner.lease.held().id);
+        engine.inner.store.write(move |tx| rules::insert_run(tx, &inserted, node)).await?;
     }
     let number = version.version;
     let source = match engine.inner.rules.source().await {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::{Answer, Failure, Made, Refreshed, RuleErrorCode, RuleNews, Stage};
 use super::source::Source;
-use super::{names, work};
+use super::{names, nodes, work};
 use crate::{Engine, Error};
 
 /// By the contract: the first rows in an answer.
@@ -81,8 +81,10 @@ pub(super) async fn run_and_keep(
 /// Tells everybody who follows the rules that a view shows other rows.
 pub(super) fn announce(engine: &Engine, run: RunId, rule: &str, view: &str, table: &str, late_answer: Option<Answer>) {
     let refreshed = Refreshed { view: view.to_owned(), version_table: table.to_owned(), rule: rule.to_owned() };
+    let news = RuleNews { run, refreshed, late_answer: late_answer.map(Box::new) };
+    nodes::tell(engine, &news);
     // Nobody may be listening.
-    let _ = engine.inner.rules.news.send(RuleNews { run, refreshed, late_answer: late_answer.map(Box::new) });
+    let _ = engine.inner.rules.news.send(news);
 }
 
 /// The first rows of a query, without keeping anything.

@@ -1,7 +1,7 @@
 //! Rules: a sentence in plain language becomes one checked query, and its rows a table with a stable name.
 //!
 //! `start.rs` takes a rule in and knows a repeat; `work.rs` is the way from there to an answer (`ask.rs`, `context.rs`, and the
-//! guard in `store::dataset`); `keep.rs` stores rows; `decide.rs` approves; `read.rs` shows what there is; `file.rs` reads the
+//! guard in `store::dataset`); `keep.rs` stores rows; `decide.rs` approves; `nodes.rs` is about several nodes; `read.rs` shows what there is; `file.rs` reads the
 //! rules file, `source.rs` the data set as it is now.
 
 mod ask;
@@ -10,6 +10,7 @@ mod decide;
 mod file;
 mod keep;
 mod names;
+mod nodes;
 mod outcome;
 mod query;
 mod read;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::RunId;
+use store::PostgresUrl;
 use store::dataset::DataSet;
 use store::results::Results;
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -39,8 +41,8 @@ pub use read::{DataSetView, Registered, RuleStatus, RuleView};
 pub use start::{RunRule, Started};
 pub use yaml::FileError;
 
-pub(crate) use schedule::spawn as spawn_schedule;
-pub(crate) use start::resume_all;
+pub(crate) use nodes::{listen, take_up};
+pub(crate) use schedule::{RefreshRule, spawn as spawn_schedule};
 pub(crate) use tool::AskData;
 
 /// Rules of one data set that run at once, by the contract.
@@ -55,8 +57,15 @@ const NEWS: usize = 256;
 pub struct RulesSetup {
     pub data: RulesData,
     pub file: Option<PathBuf>,
-    /// Where results are kept.
-    pub results: PathBuf,
+    pub results: RulesResults,
+}
+
+/// Where results are kept.
+#[derive(Debug, Clone)]
+pub enum RulesResults {
+    File(PathBuf),
+    /// In a schema beside the server's own, which every node sees.
+    Postgres(Box<PostgresUrl>),
 }
 
 #[derive(Debug, Clone)]
@@ -70,7 +79,11 @@ impl RulesSetup {
     /// The sample data set and its results, in files of this directory.
     #[must_use]
     pub fn sample(directory: &std::path::Path) -> Self {
-        Self { data: RulesData::Sample(directory.join("sample.db")), file: None, results: directory.join("results.db") }
+        Self {
+            data: RulesData::Sample(directory.join("sample.db")),
+            file: None,
+            results: RulesResults::File(directory.join("results.db")),
+        }
     }
 }
 
@@ -115,9 +128,13 @@ impl Rules {
 
     /// The results store, opened at first use.
     async fn results(&self) -> crate::Result<&Results> {
-        let path = self.setup.results.clone();
+        let place = self.setup.results.clone();
         let open = async || {
-            let opened = tokio::task::spawn_blocking(move || Results::open(&path)).await;
+            let opened = tokio::task::spawn_blocking(move || match place {
+                RulesResults::File(path) => Results::in_file(&path),
+                RulesResults::Postgres(url) => Results::in_postgres(&url),
+            });
+            let opened = opened.await;
             opened.map_err(|error| crate::Error::Internal(error.to_string()))?.map_err(crate::Error::from)
         };
         self.results.get_or_try_init(open).await

@@ -1,11 +1,14 @@
-//! Approved versions run again by the clock, as the rules file says.
+//! Approved versions run again by the clock, as the rules file says. Every node looks at the clock, and one of them does it.
 
 use std::time::Duration;
 
-use domain::Principal;
+use async_trait::async_trait;
+use domain::{Principal, RuleId, RunId};
+use serde::{Deserialize, Serialize};
 use store::rules;
 
 use super::{decide, names};
+use crate::jobs::{Attempt, BackOff, Completed, JobError, Policy, Repeat, Unique, Work};
 use crate::{Engine, Result};
 
 /// How often the clock is looked at. A refresh is never asked for more often than every second, and seldom below a minute.
@@ -18,18 +21,16 @@ pub(crate) fn spawn(engine: &Engine) {
         loop {
             tokio::time::sleep(TICK).await;
             let Some(engine) = engine.upgrade() else { return };
-            if let Err(error) = refresh_due(&engine).await {
+            if let Err(error) = enqueue_due(&engine).await {
                 tracing::error!(%error, "rules could not be refreshed by the clock");
             }
         }
     });
 }
 
-/// One after the other, so that runs of one rule never overlap. What fails keeps its former rows, and is tried again when
-/// its time has passed once more.
-async fn refresh_due(engine: &Engine) -> Result<()> {
+async fn enqueue_due(engine: &Engine) -> Result<()> {
     let (file, _) = engine.inner.rules.file();
-    let now = engine.clock().now().0;
+    let now = engine.clock().now();
     for known in file.rules.iter().filter(|rule| rule.refresh_ms.is_some()) {
         let slug = names::slug(&known.code);
         let read = move |tx: &mut store::Tx| {
@@ -38,13 +39,52 @@ async fn refresh_due(engine: &Engine) -> Result<()> {
             Ok::<_, crate::Error>(Some((rule, last)))
         };
         let Some((rule, Some(last))) = engine.inner.store.read(read).await? else { continue };
-        let due = last.finished_at.is_some_and(|at| now - at.0 >= known.refresh_ms.unwrap_or(i64::MAX));
+        let due = last.finished_at.is_some_and(|at| now.0 - at.0 >= known.refresh_ms.unwrap_or(i64::MAX));
         if due && rule.stored.is_some() {
+            let (queue, work) = (engine.queue(), RefreshRule { rule: rule.id, after: last.id });
+            let enqueue = move |tx: &mut store::Tx| {
+                let key = work.rule.to_string();
+                queue.enqueue(tx, &work, now, Some(Unique { key: &key, repeat: Repeat::Keep })).map(drop)
+            };
+            engine.inner.store.write(enqueue).await.map_err(crate::Error::from)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the newest approved version of a rule again, unless that has been done since run `after`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RefreshRule {
+    rule: RuleId,
+    after: RunId,
+}
+
+#[async_trait]
+impl Work for RefreshRule {
+    const KIND: &'static str = "refresh_rule";
+    /// What fails keeps its former rows, and is done again when its time has passed once more.
+    const POLICY: Policy = Policy { back_off: BackOff::NEVER, at_once: 2, time_limit_ms: 300_000, lease_ms: 15_000 };
+
+    /// Runs of one rule never overlap.
+    fn lane(&self) -> Option<String> {
+        Some(format!("rule {}", self.rule))
+    }
+
+    async fn run(self, attempt: &Attempt) -> std::result::Result<Completed, JobError> {
+        let engine = attempt.engine();
+        let Self { rule: id, after } = self;
+        let read = move |tx: &mut store::Tx| {
+            let last = rules::runs_of(tx, id, 1)?.into_iter().next();
+            Ok::<_, crate::Error>((rules::get(tx, id)?, last))
+        };
+        if let (Some(rule), Some(last)) = engine.inner.store.read(read).await?
+            && last.id == after
+        {
             let slug = rule.slug.clone();
             if let Err(refusal) = decide::refresh_now(engine, Principal::Owner, rule).await? {
                 tracing::warn!(rule = slug, ?refusal, "a rule could not be refreshed by the clock");
             }
         }
+        attempt.complete(|_| Ok(())).await
     }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::file::{FileRule, MAX_RULE_CHARACTERS};
 use super::outcome::{Answer, Ended, RuleErrorCode, Stage};
-use super::{Active, MAX_WAITING, names, work};
+use super::{Active, MAX_WAITING, names, nodes, work};
 use crate::request_key::fingerprint;
 use crate::{Engine, Error, Result, to_its_end};
 
@@ -56,6 +56,10 @@ impl Started {
         answer.clone()
     }
 
+    pub(super) const fn joined(run: RunId, slug: String, answer: watch::Receiver<Option<Arc<Answer>>>) -> Self {
+        Self { run: Some(run), slug, repeated: true, answer, progress: None }
+    }
+
     fn at_once(answer: Answer, run: Option<RunId>, repeated: bool) -> Self {
         let (_, receiver) = watch::channel(Some(Arc::new(answer.clone())));
         Self { run, slug: answer.rule, repeated, answer: receiver, progress: None }
@@ -94,7 +98,7 @@ async fn take_in(engine: &Engine, who: Principal, wish: RunRule, with_progress: 
     let (request, key) = (serde_json::to_string(&wish).map_err(unreadable)?, key_of(&wish));
     let print = fingerprint(&[names::normal(&wish.rule_code).as_bytes()]);
     let busy = engine.inner.rules.active().values().filter(|active| active.waiting).count() >= MAX_WAITING;
-    let (found, wanted) = (resolved.clone(), wish.clone());
+    let (found, wanted, node) = (resolved.clone(), wish.clone(), engine.inner.lease.held().id);
     let taken = engine
         .inner
         .store
@@ -143,7 +147,7 @@ async fn take_in(engine: &Engine, who: Principal, wish: RunRule, with_progress: 
                 dialog: serde_json::to_string(&dialog).map_err(unreadable)?,
                 answer: None,
             };
-            rules::insert_run(tx, &run)?;
+            rules::insert_run(tx, &run, node)?;
             Ok(Taken::New(Box::new((run, rule))))
         })
         .await?;
@@ -209,16 +213,18 @@ fn launch(engine: &Engine, run: RuleRun, rule: Rule, resolved: Resolved, wish: R
 
 fn repeated(engine: &Engine, run: &RuleRun, wish: &RunRule) -> Result<Started> {
     if let Some(active) = engine.inner.rules.active().get(&run.id) {
-        let answer = active.answer.clone();
-        let slug = names::slug(&wish.rule_code);
-        return Ok(Started { run: Some(run.id), slug, repeated: true, answer, progress: None });
+        return Ok(Started::joined(run.id, names::slug(&wish.rule_code), active.answer.clone()));
+    }
+    if run.answer.is_none() && run.finished_at.is_none() && !engine.inner.lease.is_alone() {
+        return Ok(nodes::join(engine, run.id, names::slug(&wish.rule_code), wish));
     }
     let answer = run.answer.as_deref().map(serde_json::from_str::<Answer>).transpose().map_err(unreadable)?;
-    let answer = answer.unwrap_or_else(|| {
-        let failed = (RuleErrorCode::Interrupted, "Interrupted by a restart");
-        Answer { run: run.id, ..told(engine, wish, failed.0, failed.1) }
-    });
+    let answer = answer.unwrap_or_else(|| interrupted(engine, run.id, wish));
     Ok(Started::at_once(answer, Some(run.id), true))
+}
+
+pub(super) fn interrupted(engine: &Engine, run: RunId, wish: &RunRule) -> Answer {
+    Answer { run, ..told(engine, wish, RuleErrorCode::Interrupted, "Interrupted by a restart") }
 }
 
 fn refused(engine: &Engine, wish: &RunRule, code: RuleErrorCode, message: &str) -> Started {
@@ -296,31 +302,12 @@ fn rule_for(tx: &mut Tx, who: Principal, resolved: &Resolved, at: domain::Timest
     Err(StoreError::Duplicate)
 }
 
-/// Takes up what waited when the server stopped. What was running has stored nothing, and ends as interrupted.
-pub(crate) async fn resume_all(engine: &Engine) -> Result<()> {
-    let open = engine.inner.store.read(rules::open_runs).await?;
-    for run in open {
-        let wish: RunRule = serde_json::from_str(&run.request).map_err(unreadable)?;
-        let rule = {
-            let id = run.rule;
-            engine.inner.store.read(move |tx| rules::get(tx, id)).await?
-        };
-        match rule {
-            Some(rule) if run.state == RunState::Waiting => {
-                let (file, _) = engine.inner.rules.file();
-                let known = rule.code.as_deref().and_then(|code| file.rule(code)).cloned();
-                let resolved = Resolved { text: rule.text.clone(), slug_text: rule.slug.clone(), file: known };
-                drop(launch(engine, run, rule, resolved, wish, false));
-            }
-            _ => {
-                let answer = told(engine, &wish, RuleErrorCode::Interrupted, "Interrupted by a restart");
-                let answer = serde_json::to_string(&Answer { run: run.id, ..answer }).map_err(unreadable)?;
-                let (id, at) = (run.id, engine.clock().now());
-                engine.inner.store.write(move |tx| rules::finish_run(tx, id, RunState::Interrupted, &answer, at)).await?;
-            }
-        }
-    }
-    Ok(())
+/// Goes on with a run that waited when its node stopped.
+pub(super) fn relaunch(engine: &Engine, run: RuleRun, rule: Rule, wish: RunRule) {
+    let (file, _) = engine.inner.rules.file();
+    let known = rule.code.as_deref().and_then(|code| file.rule(code)).cloned();
+    let resolved = Resolved { text: rule.text.clone(), slug_text: rule.slug.clone(), file: known };
+    drop(launch(engine, run, rule, resolved, wish, false));
 }
 
 pub(super) fn unreadable(error: serde_json::Error) -> Error {

@@ -31,6 +31,17 @@ impl Engine {
         work::cancel(self, who.account(), name)
     }
 
+    /// The same, if it may run on another node, which is asked to stop it. It may not hear of it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound), or the database's.
+    pub async fn cancel_rule_anywhere(&self, who: Principal, name: &str) -> Result<()> {
+        match self.cancel_rule(who, name) {
+            Err(crate::Error::NotFound) if !self.inner.lease.is_alone() => super::nodes::cancel(self, who.account(), name).await,
+            done => done,
+        }
+    }
+
     /// Every stored result from now on.
     ///
     /// # Errors

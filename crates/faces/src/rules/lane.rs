@@ -30,6 +30,8 @@ pub(crate) struct Lane {
     own: HashSet<RunId>,
     /// Those that wait for an approval.
     pending: HashSet<RunId>,
+    /// Answers that could not be given at once.
+    late: (mpsc::UnboundedSender<Utf8Bytes>, mpsc::UnboundedReceiver<Utf8Bytes>),
 }
 
 /// What the task of a run tells the lane.
@@ -57,6 +59,7 @@ impl Lane {
             held: Vec::new(),
             own: HashSet::new(),
             pending: HashSet::new(),
+            late: mpsc::unbounded_channel(),
         })
     }
 
@@ -86,6 +89,7 @@ impl Lane {
         tokio::select! {
             biased;
             told = current => self.on_told(told),
+            Some(frame) = self.late.1.recv() => vec![frame],
             news = self.news.recv() => match news {
                 Ok(news) if self.is_unnamed => {
                     self.held.push(news);
@@ -169,12 +173,19 @@ impl Lane {
         if let Some((_, wish, _)) = queued.and_then(|at| self.waiting.remove(at)) {
             return Some(self.error(&wish, "cancelled", "Cancelled"));
         }
-        match self.engine.cancel_rule(who, name) {
-            Ok(()) => None,
-            Err(_) => {
-                Some(self.error(&RunRule { rule_id: Some(name.to_owned()), ..RunRule::default() }, "not_found", "Run not found"))
-            }
+        if self.engine.cancel_rule(who, name).is_ok() {
+            return None;
         }
+        // It may run on another node, and nothing else waits for that.
+        let (engine, name, late) = (self.engine.clone(), name.to_owned(), self.late.0.clone());
+        tokio::spawn(async move {
+            if engine.cancel_rule_anywhere(who, &name).await.is_err() {
+                let wish = RunRule { rule_id: Some(name), ..RunRule::default() };
+                // The socket may have ended.
+                let _ = late.send(error(&engine, &wish, "not_found", "Run not found"));
+            }
+        });
+        None
     }
 
     fn error(&self, wish: &RunRule, code: &str, message: &str) -> Utf8Bytes {

@@ -275,6 +275,6 @@ async fn show_run(State(app): State<App>, caller: Caller, Path(run): Path<String
 /// `POST /rules/runs/{run}/cancel`
 async fn cancel_run(State(app): State<App>, caller: Caller, Path(run): Path<String>) -> Answer<Json<Value>> {
     let about = RulesError::about(Thing::Run);
-    app.engine.cancel_rule(caller.principal(), &run).map_err(&about)?;
+    app.engine.cancel_rule_anywhere(caller.principal(), &run).await.map_err(&about)?;
     Ok(Json(json!({"status": "ok"})))
 }

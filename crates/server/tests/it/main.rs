@@ -59,6 +59,7 @@ mod nodes_town;
 mod postgres_server;
 mod proxy;
 mod rules;
+mod rules_nodes;
 mod serve_commands;
 mod serve_connections;
 mod serve_kit;

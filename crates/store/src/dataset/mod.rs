@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use guard::{Checked, Class, Refusal, check};
 pub use postgres::{BadAddress, PostgresSet};
 pub use postgres_role::Role;
+pub(crate) use run::distinct_names;
 pub use run::{BATCH_ROWS, BATCHES, Batch, Cell, CellRow, CellType, Limits, Ran, ResultColumn, RunError};
 pub use sample::{SAMPLE_SQL, create_sample};
 pub use schema::{Column, Engine, Relation, Schema};

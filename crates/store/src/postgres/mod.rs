@@ -16,16 +16,18 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::Client;
 
 pub use address::PostgresUrl;
 pub(crate) use alone::Alone;
 pub use notify::Notify;
 pub(crate) use session::{Access, Session};
 
-use crate::OpenError;
 use crate::work::Job;
+use crate::{OpenError, StoreError};
 use connect::Link;
 use pool::Pool;
+use statement::Failure;
 
 /// The threads end when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -54,6 +56,21 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.close();
     }
+}
+
+/// A connection of its own, and what drives it. To be used where blocking is allowed.
+///
+/// # Errors
+/// The server cannot be reached.
+pub(crate) fn connected(url: &PostgresUrl) -> Result<(Runtime, Client), StoreError> {
+    let runtime = runtime().map_err(StoreError::Failed)?;
+    let client = runtime.block_on(connect::bare(url)).map_err(Failure::into_error)?;
+    Ok((runtime, client))
+}
+
+/// What the driver says, in common words.
+pub(crate) fn failure(error: tokio_postgres::Error) -> StoreError {
+    Failure::from(error).into_error()
 }
 
 /// The caller may itself be run by a runtime, in which no other one can be waited for.

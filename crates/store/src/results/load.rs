@@ -1,10 +1,11 @@
-//! From a run's batches to a table.
+//! From a run's batches to a table in a file.
 
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ToSql, params};
 use tokio::sync::mpsc::Receiver;
 
-use super::{Loaded, ResultTable, Results, drop_table, quoted};
+use super::file::{InFile, drop_table};
+use super::{Loaded, ResultTable, quoted};
 use crate::StoreError;
 use crate::dataset::{Batch, Cell, CellRow, ResultColumn};
 use crate::sqlite::failure;
@@ -14,13 +15,10 @@ const ROWS_PER_COMMIT: usize = 50_000;
 /// Pages of the log before it is moved into the file. A load writes each page once, so this costs little.
 const CHECKPOINT_PAGES: i64 = 8_000;
 
-impl Results {
-    /// Takes batches until there are no more, and keeps them as a table. It counts from the moment that `is_whole` says that
-    /// the run came to its end; otherwise nothing is left of it.
-    ///
+impl InFile {
     /// # Errors
     /// The database's; nothing is left then.
-    pub fn load(
+    pub(super) fn load(
         &self,
         name: &str,
         created_at: i64,

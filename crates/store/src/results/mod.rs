@@ -1,34 +1,34 @@
-//! Where the rows that rules give are kept: a database of our own, never the data set. The writer never sees SQL from a
-//! model: rows come as values, and the names of its columns are no names here (`c1`, `c2`, …) but text in a list.
+//! Where the rows that rules give are kept: a place of our own, never the data set. The writer never sees SQL from a model:
+//! rows come as values, and the names of its columns are no names here (`c1`, `c2`, …) but text in a list.
+//!
+//! Beside a database in SQLite that is a file; beside one in PostgreSQL it is a schema there, so that every node has the same.
 
+mod file;
 mod load;
 mod read;
+mod schema;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use tokio::sync::mpsc::{Receiver, Sender};
 
-use crate::StoreError;
-use crate::dataset::{CellRow, ResultColumn};
-use crate::sqlite::failure;
+use crate::dataset::{Batch, CellRow, ResultColumn};
+use crate::{PostgresUrl, StoreError};
+use file::InFile;
+use schema::InSchema;
 
 pub use read::{Order, Page};
-
-/// What a writer waits for another one.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
-const SET_UP: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    CREATE TABLE IF NOT EXISTS result_table (
-        name TEXT NOT NULL PRIMARY KEY, columns TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, created_at INTEGER NOT NULL
-    );";
 
 /// The results of one data set.
 #[derive(Debug, Clone)]
 pub struct Results {
-    path: PathBuf,
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    File(InFile),
+    Schema(Box<InSchema>),
 }
 
 /// What is known of a table.
@@ -57,18 +57,55 @@ impl Results {
     ///
     /// # Errors
     /// The file cannot be opened or written.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let results = Self { path: path.to_owned() };
-        let connection = results.writer()?;
-        connection.execute_batch(SET_UP).map_err(|error| failure(&error))?;
-        results.remove_broken_loads(&connection)?;
-        Ok(results)
+    pub fn in_file(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { place: Place::File(InFile::open(path)?) })
+    }
+
+    /// Finds the schema in the database, or makes it.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or does not let us.
+    pub fn in_postgres(url: &PostgresUrl) -> Result<Self, StoreError> {
+        Ok(Self { place: Place::Schema(Box::new(InSchema::open(url)?)) })
+    }
+
+    /// Takes batches until there are no more, and keeps them as a table. It counts from the moment that `is_whole` says that
+    /// the run came to its end; otherwise nothing is left of it.
+    ///
+    /// # Errors
+    /// The database's; nothing is left then.
+    pub fn load(
+        &self,
+        name: &str,
+        created_at: i64,
+        preview_rows: usize,
+        batches: &mut Receiver<Batch>,
+        is_whole: impl FnOnce() -> bool,
+    ) -> Result<Option<Loaded>, StoreError> {
+        match &self.place {
+            Place::File(file) => file.load(name, created_at, preview_rows, batches, is_whole),
+            Place::Schema(schema) => schema.load(name, created_at, preview_rows, batches, is_whole),
+        }
+    }
+
+    /// Sends the columns and then the rows of a table; ends early if nobody takes them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn send(&self, table: &ResultTable, page: &Page, sender: &Sender<Batch>) -> Result<(), StoreError> {
+        match &self.place {
+            Place::File(file) => file.send(table, page, sender),
+            Place::Schema(schema) => schema.send(table, page, sender),
+        }
     }
 
     /// # Errors
     /// The database's.
     pub fn table(&self, name: &str) -> Result<Option<ResultTable>, StoreError> {
-        table(&self.reader()?, name)
+        match &self.place {
+            Place::File(file) => file.table(name),
+            Place::Schema(schema) => schema.table(name),
+        }
     }
 
     /// Every table, the oldest first.
@@ -76,11 +113,10 @@ impl Results {
     /// # Errors
     /// The database's.
     pub fn tables(&self) -> Result<Vec<ResultTable>, StoreError> {
-        let connection = self.reader()?;
-        let sql = "SELECT name, columns, rows, bytes, created_at FROM result_table ORDER BY created_at, name";
-        let mut statement = connection.prepare(sql).map_err(|error| failure(&error))?;
-        let rows = statement.query_map([], described).map_err(|error| failure(&error))?;
-        rows.map(|row| row.map_err(|error| failure(&error))).collect()
+        match &self.place {
+            Place::File(file) => file.tables(),
+            Place::Schema(schema) => schema.tables(),
+        }
     }
 
     /// Makes the stable view show this table, under the names that its columns have.
@@ -88,105 +124,66 @@ impl Results {
     /// # Errors
     /// There is no such table; or the database's.
     pub fn show(&self, view: &str, name: &str) -> Result<(), StoreError> {
-        let mut connection = self.writer()?;
-        let shown = table(&connection, name)?.ok_or_else(|| StoreError::Failed(format!("there is no table {name}")))?;
-        let columns: Vec<String> =
-            shown.columns.iter().enumerate().map(|(at, column)| format!("c{} AS {}", at + 1, quoted(&column.name))).collect();
-        let view = quoted(view);
-        let text = format!("CREATE VIEW {view} AS SELECT {} FROM {}", columns.join(", "), quoted(name));
-        let swap = |connection: &mut Connection| {
-            let tx = connection.transaction()?;
-            tx.execute_batch(&format!("DROP VIEW IF EXISTS {view}; {text}"))?;
-            tx.commit()
-        };
-        swap(&mut connection).map_err(|error| failure(&error))
+        match &self.place {
+            Place::File(file) => file.show(view, name),
+            Place::Schema(schema) => schema.show(view, name),
+        }
     }
 
     /// # Errors
     /// The database's.
     pub fn hide(&self, view: &str) -> Result<(), StoreError> {
-        let text = format!("DROP VIEW IF EXISTS {}", quoted(view));
-        self.writer()?.execute_batch(&text).map_err(|error| failure(&error))
+        match &self.place {
+            Place::File(file) => file.hide(view),
+            Place::Schema(schema) => schema.hide(view),
+        }
     }
 
     /// # Errors
     /// The database's.
     pub fn drop_table(&self, name: &str) -> Result<(), StoreError> {
-        let mut connection = self.writer()?;
-        drop_table(&mut connection, name).map_err(|error| failure(&error))
+        match &self.place {
+            Place::File(file) => file.drop_table(name),
+            Place::Schema(schema) => schema.drop_table(name),
+        }
     }
 
-    /// Rows of the first table that the second has not, and the other way round, told apart by these columns.
+    /// Rows of the first table that the second has not, and the other way round, told apart by these columns; `None` if one
+    /// of the tables has not all of them.
     ///
     /// # Errors
     /// The database's.
     pub fn difference(&self, new: &ResultTable, old: &ResultTable, keys: &[String]) -> Result<Option<(u64, u64)>, StoreError> {
-        let place = |table: &ResultTable, key: &String| table.columns.iter().position(|column| column.name == *key);
-        let columns = |table: &ResultTable| -> Option<String> {
-            let places: Option<Vec<usize>> = keys.iter().map(|key| place(table, key)).collect();
-            let places = places.filter(|places| !places.is_empty())?;
-            Some(places.iter().map(|at| format!("c{}", at + 1)).collect::<Vec<_>>().join(", "))
-        };
-        let (Some(of_new), Some(of_old)) = (columns(new), columns(old)) else { return Ok(None) };
-        let (new, old) = (quoted(&new.name), quoted(&old.name));
-        let connection = self.reader()?;
-        let count = |from: &str, from_columns: &str, without: &str, without_columns: &str| {
-            let text = format!(
-                "SELECT count(*) FROM (SELECT {from_columns} FROM {from} EXCEPT SELECT {without_columns} FROM {without})"
-            );
-            connection.query_row(&text, [], |row| row.get::<_, i64>(0)).map_err(|error| failure(&error))
-        };
-        let added = count(&new, &of_new, &old, &of_old)?;
-        let removed = count(&old, &of_old, &new, &of_new)?;
-        Ok(Some((u64::try_from(added).unwrap_or(0), u64::try_from(removed).unwrap_or(0))))
-    }
-
-    fn writer(&self) -> Result<Connection, StoreError> {
-        let connection = Connection::open(&self.path).map_err(|error| failure(&error))?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failure(&error))?;
-        Ok(connection)
-    }
-
-    fn reader(&self) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(|error| failure(&error))?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failure(&error))?;
-        Ok(connection)
-    }
-
-    fn remove_broken_loads(&self, connection: &Connection) -> Result<(), StoreError> {
-        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'rule_*' \
-            AND name NOT IN (SELECT name FROM result_table)";
-        let broken: Vec<String> = connection
-            .prepare(sql)
-            .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
-            .map_err(|error| failure(&error))?;
-        broken.iter().try_for_each(|name| self.drop_table(name))
+        match &self.place {
+            Place::File(file) => file.difference(new, old, keys),
+            Place::Schema(schema) => schema.difference(new, old, keys),
+        }
     }
 }
 
-fn drop_table(connection: &mut Connection, name: &str) -> rusqlite::Result<()> {
-    let tx = connection.transaction()?;
-    tx.execute("DELETE FROM result_table WHERE name = ?1", [name])?;
-    tx.execute_batch(&format!("DROP TABLE IF EXISTS {}", quoted(name)))?;
-    tx.commit()
-}
-
-fn table(connection: &Connection, name: &str) -> Result<Option<ResultTable>, StoreError> {
-    let sql = "SELECT name, columns, rows, bytes, created_at FROM result_table WHERE name = ?1";
-    connection.query_row(sql, params![name], described).optional().map_err(|error| failure(&error))
-}
-
-fn described(row: &rusqlite::Row<'_>) -> rusqlite::Result<ResultTable> {
-    let columns: String = row.get(1)?;
-    let unreadable = |error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error));
-    Ok(ResultTable {
-        name: row.get(0)?,
-        columns: serde_json::from_str(&columns).map_err(unreadable)?,
-        rows: u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
-        bytes: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
-        created_at: row.get(4)?,
-    })
+fn difference_of(
+    new: &ResultTable,
+    old: &ResultTable,
+    keys: &[String],
+    name: impl Fn(&str) -> String,
+    count: impl Fn(&str) -> Result<i64, StoreError>,
+) -> Result<Option<(u64, u64)>, StoreError> {
+    let place = |table: &ResultTable, key: &String| table.columns.iter().position(|column| column.name == *key);
+    let columns = |table: &ResultTable| -> Option<String> {
+        let places: Option<Vec<usize>> = keys.iter().map(|key| place(table, key)).collect();
+        let places = places.filter(|places| !places.is_empty())?;
+        // As text, because a column may have got another type.
+        Some(places.iter().map(|at| format!("CAST(c{} AS text)", at + 1)).collect::<Vec<_>>().join(", "))
+    };
+    let (Some(of_new), Some(of_old)) = (columns(new), columns(old)) else { return Ok(None) };
+    let (new, old) = (name(&new.name), name(&old.name));
+    let rows_of = |text: &str| count(text).map(|rows| u64::try_from(rows).unwrap_or(0));
+    let without = |from: &str, columns: &str, other: &str, others: &str| {
+        format!("SELECT count(*) FROM (SELECT {columns} FROM {from} EXCEPT SELECT {others} FROM {other}) AS rest")
+    };
+    let added = rows_of(&without(&new, &of_new, &old, &of_old))?;
+    let removed = rows_of(&without(&old, &of_old, &new, &of_new))?;
+    Ok(Some((added, removed)))
 }
 
 /// A name as SQL has it.

@@ -1,9 +1,10 @@
-//! Reading what is kept, a page at a time or as a stream.
+//! Reading what is kept in a file, a page at a time or as a stream.
 
 use rusqlite::types::ValueRef;
 use tokio::sync::mpsc::Sender;
 
-use super::{ResultTable, Results, quoted};
+use super::file::InFile;
+use super::{ResultTable, quoted};
 use crate::StoreError;
 use crate::dataset::{BATCH_ROWS, Batch, Cell, CellRow, CellType};
 use crate::sqlite::failure;
@@ -15,6 +16,14 @@ pub struct Order {
     pub descending: bool,
 }
 
+impl Order {
+    /// The number of the column from 1, its type, and the direction as SQL has it; `None`: there is no such column.
+    pub(super) fn place_in(&self, table: &ResultTable) -> Option<(usize, CellType, &'static str)> {
+        let at = table.columns.iter().position(|column| column.name == self.column)?;
+        Some((at + 1, table.columns[at].cell_type, if self.descending { "DESC" } else { "ASC" }))
+    }
+}
+
 /// Which rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
@@ -24,12 +33,10 @@ pub struct Page {
     pub order: Option<Order>,
 }
 
-impl Results {
-    /// Sends the columns and then the rows of a table; ends early if nobody takes them.
-    ///
+impl InFile {
     /// # Errors
-    /// There is no such column to order by; or the database's.
-    pub fn send(&self, table: &ResultTable, page: &Page, sender: &Sender<Batch>) -> Result<(), StoreError> {
+    /// The database's.
+    pub(super) fn send(&self, table: &ResultTable, page: &Page, sender: &Sender<Batch>) -> Result<(), StoreError> {
         if sender.blocking_send(Batch::Columns(table.columns.clone())).is_err() {
             return Ok(());
         }
@@ -55,10 +62,10 @@ impl Results {
 
 fn select(table: &ResultTable, page: &Page) -> String {
     let columns: Vec<String> = (1..=table.columns.len()).map(|at| format!("c{at}")).collect();
-    let place =
-        |order: &Order| table.columns.iter().position(|column| column.name == order.column).map(|at| (at + 1, order.descending));
-    let order = match page.order.as_ref().and_then(place) {
-        Some((at, descending)) => format!("c{at} {}, rowid", if descending { "DESC" } else { "ASC" }),
+    let order = match page.order.as_ref().and_then(|order| order.place_in(table)) {
+        // Decimals are kept as text, so that none of their digits is lost.
+        Some((at, CellType::Decimal, direction)) => format!("CAST(c{at} AS REAL) {direction}, rowid"),
+        Some((at, _, direction)) => format!("c{at} {direction}, rowid"),
         None => "rowid".to_owned(),
     };
     let limit = page.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));

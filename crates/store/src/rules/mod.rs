@@ -5,7 +5,7 @@ mod runs;
 mod versions;
 
 pub use audit::{AuditEntry, audit, audit_log};
-pub use runs::{find_repeat, finish_run, insert_run, open_runs, run, runs_of, set_run_state, update_run};
+pub use runs::{claim_run, find_repeat, finish_run, insert_run, run, runs_left_alone, runs_of, set_run_state, update_run};
 pub use versions::{approved_versions, decide, insert_version, next_version, set_version_state, version, versions_of};
 
 use domain::{AccountId, Rule, RuleId, RunId, StoredRows, Timestamp};

@@ -1,6 +1,6 @@
 //! Runs of rules.
 
-use domain::{AccountId, RuleId, RuleRun, RunId, RunState, Timestamp};
+use domain::{AccountId, NodeId, RuleId, RuleRun, RunId, RunState, Timestamp};
 use uuid::Uuid;
 
 use super::unreadable;
@@ -9,14 +9,18 @@ use crate::{Row, StoreError, Tx, Value};
 const COLUMNS: &str = "id, rule_id, account_id, key, fingerprint, state, created_at, started_at, finished_at, version, table_name, \
     rows, truncated, lineage, added, removed, request, dialog, answer";
 
+/// Stores a run that this node runs.
+///
 /// # Errors
 /// [`StoreError::Duplicate`]: another run of this account has the key; or the database's.
-pub fn insert_run(tx: &mut Tx, run: &RuleRun) -> Result<(), StoreError> {
+pub fn insert_run(tx: &mut Tx, run: &RuleRun, node: NodeId) -> Result<(), StoreError> {
+    let mut values = values(run)?;
+    values.push(node.uuid().into());
     tx.execute(
         "INSERT INTO rule_run (id, rule_id, account_id, key, fingerprint, state, created_at, started_at, finished_at, version, \
-         table_name, rows, truncated, lineage, added, removed, request, dialog, answer) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
-        &values(run)?,
+         table_name, rows, truncated, lineage, added, removed, request, dialog, answer, node_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+        &values,
     )?;
     Ok(())
 }
@@ -78,15 +82,26 @@ pub fn runs_of(tx: &mut Tx, rule: RuleId, limit: i64) -> Result<Vec<RuleRun>, St
     tx.query(&sql, &[rule.uuid().into(), limit.into()])?.iter().map(read).collect()
 }
 
-/// Runs that have not ended, the oldest first.
+/// Runs that have not ended and that no living node runs, the oldest first.
 ///
 /// # Errors
 /// The database's.
-pub fn open_runs(tx: &mut Tx) -> Result<Vec<RuleRun>, StoreError> {
+pub fn runs_left_alone(tx: &mut Tx) -> Result<Vec<RuleRun>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM rule_run WHERE finished_at IS NULL AND (state = 'waiting' OR state = 'running') ORDER BY created_at, id"
+        "SELECT {COLUMNS} FROM rule_run WHERE finished_at IS NULL AND (state = 'waiting' OR state = 'running') \
+         AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = rule_run.node_id) ORDER BY created_at, id"
     );
     tx.query(&sql, &[])?.iter().map(read).collect()
+}
+
+/// Gives a run that no living node runs to a node. `false`: another one has it, or it has ended.
+///
+/// # Errors
+/// The database's.
+pub fn claim_run(tx: &mut Tx, id: RunId, node: NodeId) -> Result<bool, StoreError> {
+    let sql = "UPDATE rule_run SET node_id = $2 WHERE id = $1 AND finished_at IS NULL \
+        AND NOT EXISTS (SELECT 1 FROM node n WHERE n.id = rule_run.node_id)";
+    Ok(tx.execute(sql, &[id.uuid().into(), node.uuid().into()])? > 0)
 }
 
 fn values(run: &RuleRun) -> Result<Vec<Value>, StoreError> {

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use store::DatabaseUrl;
 use store::dataset::{BATCHES, Batch, Cell, CellType, DataSet, Limits, ResultColumn, SqliteSet};
 use store::results::{Order, Page, Results};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::postgres_server::fresh_database;
 
 fn columns() -> Vec<ResultColumn> {
     let column = |name: &str, cell_type| ResultColumn { name: name.to_owned(), cell_type };
@@ -32,9 +35,11 @@ async fn load(results: &Results, name: &str, batches: Vec<Batch>, whole: bool) -
 
 async fn all(results: &Results, name: &str, page: Page) -> Vec<Vec<Cell>> {
     let (sender, mut receiver) = mpsc::channel(BATCHES);
-    let table = results.table(name).unwrap().unwrap();
-    let results = results.clone();
-    let sending = tokio::task::spawn_blocking(move || results.send(&table, &page, &sender));
+    let (results, name) = (results.clone(), name.to_owned());
+    let sending = tokio::task::spawn_blocking(move || {
+        let table = results.table(&name).unwrap().unwrap();
+        results.send(&table, &page, &sender)
+    });
     let mut all = Vec::new();
     while let Some(batch) = receiver.recv().await {
         if let Batch::Rows(rows) = batch {
@@ -45,41 +50,132 @@ async fn all(results: &Results, name: &str, page: Page) -> Vec<Vec<Cell>> {
     all
 }
 
+/// Where results may be kept, with a way to ask the place itself.
+struct Place {
+    results: Results,
+    _directory: tempfile::TempDir,
+    asked: Asked,
+}
+
+enum Asked {
+    File(std::path::PathBuf),
+    Postgres(String),
+}
+
+impl Place {
+    async fn each() -> [Self; 2] {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = here.path().join("results.db");
+        let address = fresh_database().await;
+        let DatabaseUrl::Postgres(url) = DatabaseUrl::parse(&address).unwrap() else { panic!("{address}") };
+        let in_postgres = tokio::task::spawn_blocking(move || Results::in_postgres(&url).unwrap());
+        [
+            Self { results: Results::in_file(&path).unwrap(), _directory: here, asked: Asked::File(path) },
+            Self { results: in_postgres.await.unwrap(), _directory: there, asked: Asked::Postgres(address) },
+        ]
+    }
+
+    /// Does something that blocks.
+    async fn with<T: Send + 'static>(&self, work: impl FnOnce(&Results) -> T + Send + 'static) -> T {
+        let results = self.results.clone();
+        tokio::task::spawn_blocking(move || work(&results)).await.unwrap()
+    }
+
+    /// The first value of what the place itself answers; `{}` stands for our schema and a dot, where there is one.
+    async fn ask(&self, sql: &str) -> String {
+        match &self.asked {
+            Asked::File(path) => {
+                let connection = Connection::open(path).unwrap();
+                connection.query_row(&sql.replace("{}", ""), [], |row| row.get(0)).unwrap()
+            }
+            Asked::Postgres(address) => {
+                let client = crate::postgres_server::connect(address).await;
+                let schema: String = client.query_one("SELECT current_schema()::text", &[]).await.unwrap().get(0);
+                client.query_one(&sql.replace("{}", &format!("{schema}_rules.")), &[]).await.unwrap().get(0)
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_loaded_is_read_and_shown() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("results.db");
-    let results = Results::open(&path).unwrap();
-    let loaded = load(&results, "rule_a_1", vec![Batch::Columns(columns()), Batch::Rows(rows(0, 5))], true).await.unwrap();
-    assert_eq!((loaded.table.rows, loaded.preview.len()), (5, 2));
-    assert_eq!(all(&results, "rule_a_1", Page::default()).await, rows(0, 5));
-    let order = Some(Order { column: "id".to_owned(), descending: true });
-    let page = Page { limit: Some(2), offset: 1, order };
-    assert_eq!(all(&results, "rule_a_1", page).await, rows(2, 4).into_iter().rev().collect::<Vec<_>>());
-    results.show("rule_a", "rule_a_1").unwrap();
-    let connection = Connection::open(&path).unwrap();
-    let shown: String =
-        connection.query_row("SELECT \"odd \"\"name\"\"\" FROM rule_a WHERE id = 3", [], |row| row.get(0)).unwrap();
-    assert_eq!(shown, "row 3");
-    load(&results, "rule_a_2", vec![Batch::Columns(columns()), Batch::Rows(rows(3, 9))], true).await.unwrap();
-    let (new, old) = (results.table("rule_a_2").unwrap().unwrap(), results.table("rule_a_1").unwrap().unwrap());
-    assert_eq!(results.difference(&new, &old, &["id".to_owned()]).unwrap(), Some((4, 3)));
-    assert_eq!(results.difference(&new, &old, &["nothing".to_owned()]).unwrap(), None);
+    for place in Place::each().await {
+        let results = &place.results;
+        let loaded = load(results, "rule_a_1", vec![Batch::Columns(columns()), Batch::Rows(rows(0, 5))], true).await.unwrap();
+        assert_eq!((loaded.table.rows, loaded.preview.len()), (5, 2));
+        assert_eq!(all(results, "rule_a_1", Page::default()).await, rows(0, 5));
+        let order = Some(Order { column: "id".to_owned(), descending: true });
+        let page = Page { limit: Some(2), offset: 1, order };
+        assert_eq!(all(results, "rule_a_1", page).await, rows(2, 4).into_iter().rev().collect::<Vec<_>>());
+        place.with(|results| results.show("rule_a", "rule_a_1")).await.unwrap();
+        assert_eq!(place.ask("SELECT \"odd \"\"name\"\"\" FROM {}rule_a WHERE id = 3").await, "row 3");
+        load(results, "rule_a_2", vec![Batch::Columns(columns()), Batch::Rows(rows(3, 9))], true).await.unwrap();
+        let compared = place.with(|results| {
+            let (new, old) = (results.table("rule_a_2").unwrap().unwrap(), results.table("rule_a_1").unwrap().unwrap());
+            ["id", "nothing"].map(|key| results.difference(&new, &old, &[key.to_owned()]).unwrap())
+        });
+        assert_eq!(compared.await, [Some((4, 3)), None]);
+        place.with(|results| results.show("rule_a", "rule_a_2")).await.unwrap();
+        // The view goes with the table, if it has to.
+        place.with(|results| results.drop_table("rule_a_1")).await.unwrap();
+        assert_eq!(place.ask("SELECT \"odd \"\"name\"\"\" FROM {}rule_a WHERE id = 8").await, "row 8");
+        place.with(|results| results.hide("rule_a")).await.unwrap();
+        let names = place.with(|results| results.tables().unwrap().into_iter().map(|table| table.name).collect::<Vec<_>>());
+        assert_eq!(names.await, ["rule_a_2"]);
+    }
+}
+
+#[tokio::test]
+async fn every_value_comes_back_and_is_ordered_by_what_it_is() {
+    let column = |name: &str, cell_type| ResultColumn { name: name.to_owned(), cell_type };
+    let columns = vec![
+        column("price", CellType::Decimal),
+        column("any", CellType::Integer),
+        column("bytes", CellType::Bytes),
+        column("word", CellType::Text),
+        column("share", CellType::Float),
+    ];
+    let text = |text: &str| Cell::Text(text.to_owned());
+    let rows = vec![
+        vec![text("9.50"), Cell::Int(1), Cell::Bytes(vec![0, 255]), text("Zoe"), Cell::Float(0.1)],
+        // SQLite's columns hold what they like.
+        vec![text("10.25"), text("not a number"), Cell::Null, text("ada"), Cell::Float(f64::MAX)],
+        vec![Cell::Null, Cell::Null, Cell::Bytes(Vec::new()), text("\u{e4}"), Cell::Null],
+        vec![text("-123456789012345678901234567890.5"), Cell::Int(-7), Cell::Null, Cell::Null, Cell::Float(-2.0)],
+    ];
+    for place in Place::each().await {
+        let batches = vec![Batch::Columns(columns.clone()), Batch::Rows(rows[..1].to_vec()), Batch::Rows(rows[1..].to_vec())];
+        load(&place.results, "rule_v_1", batches, true).await.unwrap();
+        assert_eq!(all(&place.results, "rule_v_1", Page::default()).await, rows);
+        for (column, descending, expected) in [
+            ("price", false, [2, 3, 0, 1]),
+            ("price", true, [1, 0, 3, 2]),
+            ("word", false, [3, 0, 1, 2]),
+            ("share", true, [1, 0, 3, 2]),
+        ] {
+            let order = Some(Order { column: column.to_owned(), descending });
+            let ordered = all(&place.results, "rule_v_1", Page { order, ..Page::default() }).await;
+            assert_eq!(ordered, expected.map(|at| rows[at].clone()), "{column} {descending}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn of_a_load_that_broke_off_nothing_is_left() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("results.db");
-    let results = Results::open(&path).unwrap();
-    let batches = vec![Batch::Columns(columns()), Batch::Rows(rows(0, 5))];
-    assert_eq!(load(&results, "rule_b_1", batches, false).await, None);
-    assert_eq!(tables(&path), 0);
-    // What a crash left is removed at the next start.
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE rule_b_2 (c1)").unwrap();
-    assert_eq!(tables(&path), 1);
-    Results::open(&path).unwrap();
-    assert_eq!(tables(&path), 0);
+    for place in Place::each().await {
+        let batches = vec![Batch::Columns(columns()), Batch::Rows(rows(0, 5))];
+        assert_eq!(load(&place.results, "rule_b_1", batches, false).await, None);
+        assert_eq!(place.with(|results| results.tables().unwrap()).await, []);
+        // The name is free again.
+        assert!(load(&place.results, "rule_b_1", vec![Batch::Columns(columns())], true).await.is_some());
+        if let Asked::File(path) = &place.asked {
+            // What a crash left is removed at the next start.
+            Connection::open(path).unwrap().execute_batch("CREATE TABLE rule_b_2 (c1)").unwrap();
+            assert_eq!(tables(path), 2);
+            Results::in_file(path).unwrap();
+            assert_eq!(tables(path), 1);
+        }
+    }
 }
 
 fn tables(path: &Path) -> i64 {
@@ -107,7 +203,7 @@ async fn a_million_rows_are_stored_quickly() {
     let bare = began.elapsed();
     connection.close().unwrap();
 
-    let results = Results::open(&directory.path().join("results.db")).unwrap();
+    let results = Results::in_file(&directory.path().join("results.db")).unwrap();
     let set = SqliteSet::new(data);
     let mut schema = set.schema().unwrap();
     schema.allow_everything();
