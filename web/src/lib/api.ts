@@ -73,7 +73,7 @@ export const send = async (path: string, options?: Options): Promise<void> => {
   await request(path, options);
 };
 
-const query = (fields: Record<string, string | number | undefined>): string => {
+export const query = (fields: Record<string, string | number | undefined>): string => {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== '');
   return given.length === 0 ? '' : `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
 };

@@ -7,4 +7,5 @@ function find(): string {
 
 export const base: string = find();
 
-export const socketUrl = (): string => `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${base}ws`;
+/** Of the socket of this path. */
+export const socketUrl = (path = 'ws'): string => `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${base}${path}`;

@@ -11,28 +11,58 @@ export interface Listener {
   probe(): Promise<'known' | 'unknown' | 'unreachable'>;
 }
 
+/** How a socket speaks that does not speak as state and transcript expect. */
+export interface Protocol {
+  /** What is taken as received when the socket has opened. */
+  opened(): Frame[];
+  /** What is sent for a frame of the state machine; null: nothing. */
+  send(frame: Record<string, unknown>): Record<string, unknown> | null;
+  receive(frame: Frame): Received;
+}
+
+export interface Received {
+  frames: Frame[];
+  /** The socket is of no more use. */
+  close?: boolean;
+}
+
 export class Connection {
   #state: SocketState = initial;
   #socket: WebSocket | null = null;
   #timers = new Map<TimerName, ReturnType<typeof setTimeout>>();
+  /** Ends listening to the page. */
+  #watching: AbortController | null = null;
 
   constructor(
     private readonly url: string,
     private readonly listener: Listener,
-  ) {
-    addEventListener('online', () => this.#happened({ type: 'woken' }));
-    addEventListener('pageshow', (event) => event.persisted && this.#happened({ type: 'woken' }));
-    document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#happened({ type: 'woken' });
-    });
-  }
+    private readonly protocol: Protocol | null = null,
+  ) {}
 
-  start = (): void => this.#happened({ type: 'start' });
-  stop = (): void => this.#happened({ type: 'stop' });
+  start = (): void => {
+    this.#watch();
+    this.#happened({ type: 'start' });
+  };
+
+  stop = (): void => {
+    this.#watching?.abort();
+    this.#watching = null;
+    this.#happened({ type: 'stop' });
+  };
+
   /** Tries now instead of at the end of the pause. */
   hurry = (): void => this.#happened({ type: 'woken' });
   follow = (chatId: string, since: string): void => this.#happened({ type: 'follow', chatId, since });
   unfollow = (chatId: string): void => this.#happened({ type: 'unfollow', chatId });
+
+  #watch(): void {
+    if (this.#watching) return;
+    this.#watching = new AbortController();
+    const { signal } = this.#watching;
+    addEventListener('online', this.hurry, { signal });
+    addEventListener('pageshow', (event) => event.persisted && this.hurry(), { signal });
+    document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.hurry(), { signal });
+  }
 
   #happened(event: SocketEvent): void {
     const before = this.#state.phase;
@@ -49,7 +79,7 @@ export class Connection {
       case 'close':
         return this.#close();
       case 'send':
-        return this.#socket?.readyState === WebSocket.OPEN ? this.#socket.send(JSON.stringify(effect.frame)) : undefined;
+        return this.#send(effect.frame);
       case 'timer':
         clearTimeout(this.#timers.get(effect.name));
         this.#timers.set(
@@ -71,22 +101,34 @@ export class Connection {
     }
   }
 
+  #send(frame: Record<string, unknown>): void {
+    const said = this.protocol ? this.protocol.send(frame) : frame;
+    if (said && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(said));
+  }
+
   #open(): void {
     const socket = new WebSocket(this.url);
     this.#socket = socket;
     let opened = false;
     socket.onopen = () => {
       opened = true;
+      if (this.#socket === socket && this.protocol) this.#received({ frames: this.protocol.opened() });
     };
     socket.onmessage = (event: MessageEvent) => {
       const frame = parse(event.data);
-      if (this.#socket === socket && frame) this.#happened({ type: 'frame', frame });
+      if (this.#socket !== socket || !frame) return;
+      this.#received(this.protocol ? this.protocol.receive(frame) : { frames: [frame] });
     };
     socket.onclose = (event) => {
       if (this.#socket !== socket) return;
       this.#socket = null;
       this.#happened({ type: 'closed', code: event.code, reason: event.reason, opened });
     };
+  }
+
+  #received({ frames, close = false }: Received): void {
+    for (const frame of frames) this.#happened({ type: 'frame', frame });
+    if (close) this.#close();
   }
 
   /** Lets go of the socket at once: a dead connection may take minutes to say that it is closed. */

@@ -3,8 +3,9 @@
 // Two walls: the parser passes no HTML through, and the sanitiser knows only the few tags that the parser makes.
 
 import DOMPurify from 'dompurify';
-import MarkdownIt, { type Env } from 'markdown-it';
+import MarkdownIt, { type Env, type Token } from 'markdown-it';
 
+import { citationOf, citationsIn, type CiteHref } from './cite';
 import { escape, highlight } from './highlight';
 
 const md = new MarkdownIt({ html: false, linkify: true, breaks: false, typographer: false });
@@ -21,6 +22,41 @@ md.renderer.rules.td_open = (tokens, i) => `<td${alignment(tokens[i]!.attrGet('s
 md.renderer.rules.fence = (tokens, i) => codeBlock(tokens[i]!.content, tokens[i]!.info);
 md.renderer.rules.code_block = (tokens, i) => codeBlock(tokens[i]!.content, '');
 md.renderer.rules.image = (tokens, i) => imageChip(String(tokens[i]!.attrGet('src') ?? ''), tokens[i]!.content);
+
+/** What the renderer knows beside the text. */
+interface Place extends Env {
+  cite?: CiteHref | undefined;
+}
+
+md.renderer.rules.code_inline = (tokens, i, _options, env?: Place) => {
+  const { content } = tokens[i]!;
+  const code = `<code>${escape(content)}</code>`;
+  const cited = env?.cite && !isLinked(tokens, i) ? citationOf(content) : null;
+  return cited ? citeLink(env!.cite!(cited), code) : code;
+};
+
+md.renderer.rules.text = (tokens, i, _options, env?: Place) => {
+  const { content } = tokens[i]!;
+  const found = env?.cite && !isLinked(tokens, i) ? citationsIn(content) : [];
+  let html = '';
+  let at = 0;
+  for (const { from, to, citation } of found) {
+    html += escape(content.slice(at, from)) + citeLink(env!.cite!(citation), escape(content.slice(from, to)));
+    at = to;
+  }
+  return html + escape(content.slice(at));
+};
+
+/** Only what is made here has this class: a text cannot set one. */
+const CITE = 'cite';
+const citeLink = (href: string, label: string): string => `<a class="${CITE}" href="${escape(href)}">${label}</a>`;
+
+/** A link inside of a link is none. */
+function isLinked(tokens: Token[], i: number): boolean {
+  let depth = 0;
+  for (const token of tokens.slice(0, i)) depth += token.type === 'link_open' ? 1 : token.type === 'link_close' ? -1 : 0;
+  return depth > 0;
+}
 
 /** The parser aligns with an inline style, which the page's policy forbids. */
 function alignment(style: string | number | null): string {
@@ -65,6 +101,7 @@ const purify = DOMPurify();
 purify.addHook('afterSanitizeAttributes', (node) => {
   if (node.tagName !== 'A') return;
   const href = node.getAttribute('href') ?? '';
+  if (node.classList.contains(CITE)) return;
   if (webAddress(href) || /^mailto:[^\s]+$/i.test(href)) {
     node.setAttribute('target', '_blank');
     node.setAttribute('rel', 'noopener noreferrer nofollow');
@@ -97,12 +134,15 @@ export interface Rendered {
 
 const nothing: Rendered = { text: '', closed: 0, blocks: [], open: '', references: {} };
 
-/** Renders `text`; what `before` has done already is not done again. `done`: nothing more will come. */
-export function render(text: string, before: Rendered | null = null, done = true): Rendered {
+/**
+ * Renders `text`; what `before` has done already is not done again. `done`: nothing more will come. `cite`: files that are named
+ * become links; the same for every piece of a text.
+ */
+export function render(text: string, before: Rendered | null = null, done = true, cite?: CiteHref): Rendered {
   const start = before && text.startsWith(before.text) ? before : nothing;
   const next: Rendered = { ...start, text, blocks: start.blocks.slice(), references: { ...start.references } };
-  closeBlocks(next);
-  const env = { references: { ...next.references } };
+  closeBlocks(next, cite);
+  const env = { references: { ...next.references }, cite };
   next.open = html(text.slice(next.closed), env);
   if (done && Object.keys(env.references).length > 0) resolveReferences(next, env);
   return next;
@@ -112,7 +152,7 @@ export function render(text: string, before: Rendered | null = null, done = true
 export const pieces = (rendered: Rendered): string[] => [...rendered.blocks.map((block) => block.html), rendered.open];
 
 /** All blocks but the last are closed, as far as whole lines tell: half a line may still become anything. */
-function closeBlocks(next: Rendered): void {
+function closeBlocks(next: Rendered, cite?: CiteHref): void {
   const end = next.text.lastIndexOf('\n') + 1;
   if (end <= next.closed) return;
   const source = next.text.slice(next.closed, end);
@@ -126,18 +166,18 @@ function closeBlocks(next: Rendered): void {
   starts[0] = 0;
   for (let i = 0; i + 1 < starts.length; i += 1) {
     const block = source.slice(offsets[starts[i]!], offsets[starts[i + 1]!]);
-    next.blocks.push({ source: block, html: html(block, { references: next.references }) });
+    next.blocks.push({ source: block, html: html(block, { references: next.references, cite }) });
   }
   next.closed += offsets[starts.at(-1)!]!;
 }
 
 /** A definition at the end of a text gives addresses to links at its beginning. */
-function resolveReferences(next: Rendered, env: { references: Rendered['references'] }): void {
+function resolveReferences(next: Rendered, env: { references: Rendered['references']; cite: CiteHref | undefined }): void {
   next.references = env.references;
-  next.blocks = next.blocks.map(({ source }) => ({ source, html: html(source, { references: env.references }) }));
+  next.blocks = next.blocks.map(({ source }) => ({ source, html: html(source, { ...env }) }));
 }
 
-const html = (source: string, env: Env): string => (source === '' ? '' : sanitise(md.render(source, env)));
+const html = (source: string, env: Place): string => (source === '' ? '' : sanitise(md.render(source, env)));
 
 function lineOffsets(text: string): number[] {
   const offsets = [0];

@@ -7,6 +7,8 @@ export interface Outgoing {
   clientId: string;
   text: string;
   mode: Mode | null;
+  /** It answers a question: labels or own words, by the question's index. `text` is how that is shown. */
+  answers?: Record<string, string[]>;
   at: string;
   state: 'sending' | 'stored' | 'refused';
   /** Why it was refused, in words for people. */

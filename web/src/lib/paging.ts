@@ -23,3 +23,15 @@ export function refreshTop(list: Session[], top: Session[], complete: boolean): 
   const older = list.filter((session) => !covered.has(session.id) && newestFirst(last, session) < 0);
   return merge(older, top);
 }
+
+interface Numbered {
+  id: number;
+  updated_at: string;
+}
+
+/** The same for what is named by numbers: newest first, then the highest number. */
+export function mergeNumbered<T extends Numbered>(list: T[], fresh: T[]): T[] {
+  const byId = new Map(list.map((one) => [one.id, one]));
+  for (const one of fresh) byId.set(one.id, one);
+  return [...byId.values()].sort((a, b) => b.updated_at.localeCompare(a.updated_at) || b.id - a.id);
+}

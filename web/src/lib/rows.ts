@@ -1,7 +1,7 @@
 // The order in which a person reads: each message with its answer below it, what waits at the end.
 
 import type { Outgoing } from './outbox';
-import type { Item, Transcript, TurnItem, UserItem } from './transcript';
+import { isAsking, type Item, type Transcript, type TurnItem, type UserItem } from './transcript';
 
 export type Row =
   | { kind: 'user'; key: string; item: UserItem; waiting: 'no' | 'queued' | 'next' }
@@ -14,6 +14,7 @@ export function arrange(transcript: Transcript, outbox: Outgoing[]): Row[] {
   const turnsOf = pair(items);
   const taken = new Set([...turnsOf.values()].flat());
   const running = items.some((item) => item.kind === 'turn' && item.state === 'running');
+  const asking = items.some(isAsking);
   const lastAnswered = items.findLastIndex((item) => item.kind === 'user' && turnsOf.has(item.id));
 
   const rows: Row[] = [];
@@ -26,7 +27,7 @@ export function arrange(transcript: Transcript, outbox: Outgoing[]): Row[] {
     const answers = turnsOf.get(item.id) ?? [];
     let waiting: 'no' | 'queued' | 'next' = 'no';
     if (answers.length === 0 && at > lastAnswered) {
-      if (running || waiters > 0) waiting = 'queued';
+      if (running || asking || waiters > 0) waiting = 'queued';
       else if (item.live) waiting = 'next';
       waiters += 1;
     }
@@ -45,9 +46,10 @@ export function arrange(transcript: Transcript, outbox: Outgoing[]): Row[] {
 
 /** Is an answer being written, or about to be? */
 export function isBusy(rows: Row[]): boolean {
-  return rows.some(
-    (row) => (row.kind === 'turn' && row.item.state === 'running') || (row.kind === 'user' && row.waiting !== 'no'),
-  );
+  const running = rows.some((row) => row.kind === 'turn' && row.item.state === 'running');
+  // Where a question is open, it is a person who is waited for.
+  const asking = rows.some((row) => row.kind === 'turn' && isAsking(row.item));
+  return running || (!asking && rows.some((row) => row.kind === 'user' && row.waiting !== 'no'));
 }
 
 const turnRow = (item: TurnItem, question: string | null): Row => ({

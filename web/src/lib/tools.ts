@@ -31,7 +31,7 @@ export function toolTitle(name: string, done: boolean): string {
   return title[done ? 1 : 0];
 }
 
-const TELLING = ['path', 'command', 'pattern', 'query', 'url', 'file', 'name'];
+const TELLING = ['path', 'file_path', 'command', 'pattern', 'query', 'url', 'file', 'name'];
 const SUMMARY_MAX = 120;
 
 /** The one field of the input that tells most: a path, a command, a pattern. */

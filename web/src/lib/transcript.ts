@@ -3,7 +3,7 @@
 
 import { toHex } from './ids';
 import { toolLabel } from './tools';
-import type { ChatFrame, Message, Outcome, Usage } from './wire';
+import type { ChatFrame, Choice, Message, Outcome, Usage } from './wire';
 
 export interface TextBlock {
   kind: 'text';
@@ -34,7 +34,16 @@ export interface ToolResult {
   durationMs: number | null;
 }
 
-export type Block = TextBlock | ReasoningBlock | ToolBlock;
+/** What a turn ended with, for a person to answer. */
+export interface QuestionBlock {
+  kind: 'question';
+  id: string;
+  questions: Choice[];
+  /** What was said to it; null: it waits. */
+  answer: string | null;
+}
+
+export type Block = TextBlock | ReasoningBlock | ToolBlock | QuestionBlock;
 
 export interface UserItem {
   kind: 'user';
@@ -169,7 +178,7 @@ function fold(now: Transcript, frame: ChatFrame): Transcript {
       return inTurn(now, frame.turnId, (turn) => ({
         ...turn,
         status: null,
-        blocks: appendText(turn.blocks, toHex(frame.messageId), frame.content),
+        blocks: appendText(turn.blocks, frame.messageId === undefined ? null : toHex(frame.messageId), frame.content),
       }));
     case 'assistant_reasoning':
       return inTurn(now, frame.turnId, (turn) => ({
@@ -207,6 +216,14 @@ function fold(now: Transcript, frame: ChatFrame): Transcript {
         const waits = blocks.some((block) => block.kind === 'tool' && !block.result);
         return { ...turn, blocks, status: waits ? turn.status : null };
       });
+    case 'question':
+      return inTurn(now, frame.turnId, (turn) => ({
+        ...turn,
+        status: null,
+        blocks: turn.blocks.some((block) => block.kind === 'question' && block.id === frame.questionId)
+          ? turn.blocks
+          : [...turn.blocks, { kind: 'question', id: frame.questionId, questions: frame.questions, answer: null }],
+      }));
     case 'result':
       return inTurn(now, frame.turnId, (turn) => ({
         ...turn,
@@ -231,8 +248,19 @@ function fold(now: Transcript, frame: ChatFrame): Transcript {
 
 function addUser(now: Transcript, user: UserItem): Transcript {
   if (now.items.some((item) => item.kind === 'user' && item.id === user.id)) return now;
-  return { ...now, items: [...now.items, user] };
+  // What is said to somebody who asks is the answer. What was said before waits until there is one.
+  const items = now.items.map((item) => (isAsking(item) ? { ...item, blocks: item.blocks.map(answered(user.text)) } : item));
+  return { ...now, items: [...items, user] };
 }
+
+const answered =
+  (answer: string) =>
+  (block: Block): Block =>
+    block.kind === 'question' && block.answer === null ? { ...block, answer } : block;
+
+/** A turn that ended with a question to which nobody has said anything yet. */
+export const isAsking = (item: Item): item is TurnItem =>
+  item.kind === 'turn' && item.state === 'asked' && item.blocks.some((block) => block.kind === 'question' && block.answer === null);
 
 function startTurn(now: Transcript, turnId: string, messageIds: string[]): Transcript {
   const id = toHex(turnId);
@@ -273,7 +301,9 @@ function newTurn(id: string, at: string | null): TurnItem {
   };
 }
 
-function appendText(blocks: Block[], id: string, piece: string): Block[] {
+/** `id` null: the text that is written last goes on, unless something else has come since. */
+function appendText(blocks: Block[], given: string | null, piece: string): Block[] {
+  const id = given ?? (blocks.at(-1)?.kind === 'text' ? blocks.at(-1)!.id : `text-${blocks.length}`);
   const at = blocks.findLastIndex((block) => block.kind === 'text' && block.id === id);
   if (at < 0) return [...blocks, { kind: 'text', id, text: piece }];
   const next = blocks.slice();
@@ -358,7 +388,8 @@ function addMessage(turn: TurnItem, message: Message, orphans: Record<string, To
   }
 }
 
-const RETRYABLE = new Set([
+/** Codes of failures that may be another time's success. */
+export const RETRYABLE = new Set([
   'provider_unavailable',
   'provider_rate_limited',
   'provider_truncated',

@@ -66,7 +66,15 @@ export interface Message {
   errorCode?: string;
 }
 
-export type Outcome = 'completed' | 'truncated' | 'refused' | 'cancelled' | 'failed';
+export type Outcome = 'completed' | 'truncated' | 'refused' | 'cancelled' | 'failed' | 'asked';
+
+/** A question to a person, with labels to choose from. */
+export interface Choice {
+  question: string;
+  header: string;
+  options: { label: string; description: string }[];
+  multiSelect: boolean;
+}
 
 export interface Usage {
   inputTokens: number;
@@ -83,7 +91,12 @@ export type ChatFrame = Logged &
   (
     | { type: 'user_message'; content: string; messageId: string; timestamp: string; clientId?: string; queued?: number }
     | { type: 'turn_started'; messageIds: string[] }
-    | { type: 'assistant_message'; content: string; messageId: string }
+    | {
+        type: 'assistant_message';
+        content: string;
+        /** Absent: it goes on with the text that was written last. */
+        messageId?: string;
+      }
     | { type: 'assistant_reasoning'; content: string }
     | { type: 'agent_status'; message: string }
     | { type: 'tool_use'; toolName: string; toolId: string; toolInput: unknown }
@@ -100,10 +113,11 @@ export type ChatFrame = Logged &
         type: 'result';
         success: boolean;
         cost: number | null;
-        duration_ms: number;
+        duration_ms: number | null;
         outcome?: Outcome;
         usage?: Usage;
       }
+    | { type: 'question'; questionId: string; questions: Choice[] }
     | { type: 'error'; error: string; code?: string; retryable?: boolean; clientId?: string }
     | { type: 'chat_renamed'; title: string }
     | { type: 'chat_removed'; title?: string }

@@ -1,8 +1,8 @@
-// The one socket of this tab, and what the page says about it.
+// The sockets of this tab, and what the page says about them.
 
 import * as api from '../lib/api';
 import { socketUrl } from '../lib/base';
-import { Connection } from '../lib/connection';
+import { Connection, type Protocol } from '../lib/connection';
 import type { Phase } from '../lib/socket';
 import type { ChatFrame } from '../lib/wire';
 import { auth } from './auth.svelte';
@@ -10,70 +10,100 @@ import { auth } from './auth.svelte';
 /** A break shorter than this is not worth a word. */
 const CALM_MS = 1_500;
 
-let troubled = $state(false);
-let phase = $state<Phase>('idle');
-let calm: ReturnType<typeof setTimeout> | undefined;
-
 export interface Follower {
   frame(frame: ChatFrame): void;
   lost(): void;
   gone(): void;
 }
 
-const followers = new Map<string, Follower>();
-const onOpen = new Set<() => void>();
+/** How many lines have been gone for long enough to say so. */
+let troubled = $state(0);
+const running = new Set<Line>();
 
-const connection = new Connection(socketUrl(), {
-  phase(next) {
-    phase = next;
-    if (next === 'connecting' || next === 'waiting') {
-      // Counted from the break, not from the last attempt.
-      calm ??= setTimeout(() => (troubled = true), CALM_MS);
-      return;
-    }
-    clearTimeout(calm);
-    calm = undefined;
-    troubled = false;
-    if (next === 'open') for (const call of onOpen) call();
-    if (next === 'signed_out') auth.ended();
-  },
-  frame: (frame) => followers.get(frame.chatId)?.frame(frame),
-  lost: (chatId) => followers.get(chatId)?.lost(),
-  gone: (chatId) => followers.get(chatId)?.gone(),
-  async probe() {
-    try {
-      await api.me();
-      return 'known';
-    } catch (error) {
-      return error instanceof api.ApiError && error.status === 401 ? 'unknown' : 'unreachable';
-    }
-  },
-});
+/** A socket that comes back by itself, and those who listen to it. */
+export class Line {
+  #connection: Connection;
+  #followers = new Map<string, Follower>();
+  #onOpen = new Set<() => void>();
+  #calm: ReturnType<typeof setTimeout> | undefined;
+  #troubled = false;
 
-export const live = {
-  /** The connection has been gone for long enough to say so. */
-  get troubled() {
-    return troubled;
-  },
-  get open() {
-    return phase === 'open';
-  },
-  start: connection.start,
-  stop(): void {
-    connection.stop();
-  },
-  hurry: connection.hurry,
+  constructor(url: string, protocol: Protocol | null = null) {
+    const listener = {
+      phase: (phase: Phase) => this.#phase(phase),
+      frame: (frame: ChatFrame) => this.#followers.get(frame.chatId)?.frame(frame),
+      lost: (chatId: string) => this.#followers.get(chatId)?.lost(),
+      gone: (chatId: string) => this.#followers.get(chatId)?.gone(),
+      probe,
+    };
+    this.#connection = new Connection(url, listener, protocol);
+  }
+
+  start = (): void => {
+    running.add(this);
+    this.#connection.start();
+  };
+
+  stop = (): void => {
+    running.delete(this);
+    this.#connection.stop();
+  };
+
+  hurry = (): void => this.#connection.hurry();
+
   /** `call` runs each time the connection stands again. */
   whenOpen(call: () => void): () => void {
-    onOpen.add(call);
-    return () => onOpen.delete(call);
-  },
+    this.#onOpen.add(call);
+    return () => this.#onOpen.delete(call);
+  }
+
   follow(chatId: string, since: string, follower: Follower): void {
-    followers.set(chatId, follower);
-    connection.follow(chatId, since);
-  },
+    this.#followers.set(chatId, follower);
+    this.#connection.follow(chatId, since);
+  }
+
   unfollow(chatId: string): void {
-    followers.delete(chatId);
-    connection.unfollow(chatId);
+    this.#followers.delete(chatId);
+    this.#connection.unfollow(chatId);
+  }
+
+  #phase(next: Phase): void {
+    if (next === 'connecting' || next === 'waiting') {
+      // Counted from the break, not from the last attempt.
+      this.#calm ??= setTimeout(() => this.#setTroubled(true), CALM_MS);
+      return;
+    }
+    clearTimeout(this.#calm);
+    this.#calm = undefined;
+    this.#setTroubled(false);
+    if (next === 'open') for (const call of this.#onOpen) call();
+    if (next === 'signed_out') auth.ended();
+  }
+
+  #setTroubled(is: boolean): void {
+    if (is !== this.#troubled) troubled += is ? 1 : -1;
+    this.#troubled = is;
+  }
+}
+
+async function probe(): Promise<'known' | 'unknown' | 'unreachable'> {
+  try {
+    await api.me();
+    return 'known';
+  } catch (error) {
+    return error instanceof api.ApiError && error.status === 401 ? 'unknown' : 'unreachable';
+  }
+}
+
+/** The one that most of the page listens to. */
+export const live = new Line(socketUrl());
+
+export const lines = {
+  get troubled() {
+    return troubled > 0;
+  },
+  /** Tries now instead of at the end of the pause. */
+  hurry(): void {
+    for (const line of running) line.hurry();
   },
 };

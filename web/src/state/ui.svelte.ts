@@ -2,9 +2,12 @@
 
 import type { Session } from '../lib/wire';
 
+/** A conversation that a person wants to be gone; with a project, it is one about that. */
+export type Deleting = Pick<Session, 'id' | 'title'> & { project?: string };
+
 let drawer = $state(false);
 let search = $state(false);
-let deleting = $state.raw<Pick<Session, 'id' | 'title'> | null>(null);
+let deleting = $state.raw<Deleting | null>(null);
 let renaming = $state<string | null>(null);
 
 export const ui = {
@@ -25,7 +28,7 @@ export const ui = {
   get deleting() {
     return deleting;
   },
-  set deleting(session: Pick<Session, 'id' | 'title'> | null) {
+  set deleting(session: Deleting | null) {
     deleting = session;
   },
   /** Where a name is being edited: "list:<id>" or "head:<id>". */

@@ -165,23 +165,26 @@ pub(super) fn check_content(content: &str) -> Result<(), (&'static str, &'static
 fn read_answer(object: &Object) -> Result<Wish, Refused> {
     let invalid = || Refused::because("Invalid answers", "invalid_field");
     let answers = object.object("answers").map_err(|_| invalid())?;
+    let reply = reply_of(answers).ok_or_else(invalid)?;
+    check_content(&reply.text()).map_err(|refusal| Refused::because(refusal.0, refusal.1))?;
+    Ok(Wish::Answer { reply, client_id: read_client_id(object)? })
+}
+
+/// Labels or own words by the index of their question; `None` if that is not what it has.
+pub(super) fn reply_of(answers: Object) -> Option<Reply> {
     let mut values = BTreeMap::new();
     for (index, value) in answers.into_map() {
-        let index: usize = index.parse().map_err(|_| invalid())?;
+        let index: usize = index.parse().ok()?;
         let texts: Vec<String> = match value {
             Value::String(text) => vec![text],
-            Value::Array(items) => {
-                items.into_iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>().ok_or_else(invalid)?
-            }
+            Value::Array(items) => items.into_iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>()?,
             Value::Null => Vec::new(),
-            Value::Bool(_) | Value::Number(_) | Value::Object(_) => return Err(invalid()),
+            Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
         };
         let texts = texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect();
         values.insert(index, texts);
     }
-    let reply = Reply { values };
-    check_content(&reply.text()).map_err(|refusal| Refused::because(refusal.0, refusal.1))?;
-    Ok(Wish::Answer { reply, client_id: read_client_id(object)? })
+    Some(Reply { values })
 }
 
 fn read_client_id(object: &Object) -> Result<Option<String>, Refused> {
@@ -293,7 +296,7 @@ impl Asker {
         bound: Option<(ConversationId, i64)>,
     ) -> Result<Done, Refused> {
         let (conversation, number, newly) = self.bound_or_session(bound).await?;
-        let answering = Answering { conversation, reply, client_id, title_rule: TitleRule::FirstFiftyCharacters };
+        let answering = answering(conversation, reply, client_id);
         let posted = self.engine.answer_question(self.who, answering).await?;
         Ok(Done { frames: repeated(&posted, number), bound: newly })
     }
@@ -340,6 +343,10 @@ pub(super) fn post(conversation: ConversationId, text: String, client_id: Option
         when_busy: WhenBusy::Queue,
         title_rule: TitleRule::FirstFiftyCharacters,
     }
+}
+
+pub(super) const fn answering(conversation: ConversationId, reply: Reply, client_id: Option<String>) -> Answering {
+    Answering { conversation, reply, client_id, title_rule: TitleRule::FirstFiftyCharacters }
 }
 
 fn repeated(posted: &Posted, number: i64) -> Vec<Utf8Bytes> {

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::{get, post as post_to};
 use axum::{Json, Router};
 use domain::{Home, ProjectName};
-use engine::{Change, NewProjectConversation, ProjectPaging, RequestKey};
+use engine::{Change, NewProjectConversation, Posted, ProjectPaging, RequestKey};
 use serde_json::{Value, json};
 
 use super::{incoming, outgoing, socket, wire};
@@ -34,6 +34,7 @@ pub fn routes() -> Router<App> {
         .at("/api/assistant/conversations/{project}", get(list).post(create))
         .at("/api/assistant/conversations/{project}/{id}", get(show).patch(change).delete(remove))
         .at("/api/assistant/conversations/{project}/{id}/messages", post_to(post_message))
+        .at("/api/assistant/conversations/{project}/{id}/answer", post_to(answer))
         .at("/api/assistant/conversations/{project}/{id}/cancel", post_to(cancel))
         .at("/api/assistant/sessions", get(sessions))
         .at("/api/assistant/sessions/{project}", get(session).delete(end_session))
@@ -121,8 +122,33 @@ async fn post_message(
     let found = app.engine.project_conversation(who, &project, id).await?;
     let posted =
         app.engine.of(Home::Project).post_message(who, incoming::post(found.conversation.id, content, client_id)).await?;
-    let accepted = wire::Accepted { message_id: posted.number.unwrap_or_default(), queued: posted.queued };
-    Ok((StatusCode::ACCEPTED, Json(accepted)))
+    Ok((StatusCode::ACCEPTED, Json(accepted(&posted))))
+}
+
+/// `POST /api/assistant/conversations/{p}/{id}/answer`: 202, the `answer` frame over REST. 409: no question is waiting.
+async fn answer(
+    State(app): State<App>,
+    caller: Caller,
+    Numbered(project, id): Numbered,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer<(StatusCode, Json<wire::Accepted>)> {
+    let key = idempotency::header(&headers)?.map(str::to_owned);
+    let object = read(request).await?.object;
+    let answers = object.object("answers")?;
+    let invalid =
+        Refusal::InvalidValue { field: "answers", reason: "must have indexes as keys, and texts or lists of texts as values" };
+    let reply = incoming::reply_of(answers).ok_or(invalid)?;
+    incoming::check_content(&reply.text()).map_err(|_| match reply.text().is_empty() {
+        true => Refusal::EmptyMessage,
+        false => Refusal::MessageTooLong,
+    })?;
+    let client_id = object.opt_text("client_id", 1, MAX_KEY_CHARACTERS)?.map(str::to_owned).or(key);
+    let who = caller.principal();
+    let found = app.engine.project_conversation(who, &project, id).await?;
+    let answering = incoming::answering(found.conversation.id, reply, client_id);
+    let posted = app.engine.of(Home::Project).answer_question(who, answering).await?;
+    Ok((StatusCode::ACCEPTED, Json(accepted(&posted))))
 }
 
 /// `POST /api/assistant/conversations/{p}/{id}/cancel`
@@ -151,6 +177,10 @@ async fn end_session(State(app): State<App>, caller: Caller, Named(project): Nam
         true => Ok(Json(json!({"success": true, "message": "Session closed"}))),
         false => Err(Refusal::NoSession.into()),
     }
+}
+
+fn accepted(posted: &Posted) -> wire::Accepted {
+    wire::Accepted { message_id: posted.number.unwrap_or_default(), queued: posted.queued }
 }
 
 fn missing(object: &Object, name: &str) -> crate::kit::json::FieldError {

@@ -2,7 +2,7 @@
 
 use domain::sockets::language_model::{ModelEvent, ModelRequest, PromptMessage, Role, StopReason};
 use domain::{PartBody, ToolResult, Usage};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::command::Command;
 use super::{rules, summary};
@@ -32,6 +32,19 @@ const ABILITIES: &str = "\n\nI do drive the real tools, so try:\n\n\
     - `count to 20 slowly`, to see streaming, stopping and `continue`\n\
     - `think`, to see a thought\n";
 
+/// Where questions can be asked.
+const ASKING: &str = "- `ask me`, to see a question\n";
+
+/// The engine's tool that asks people.
+pub(super) const ASK_USER: &str = "ask_user";
+
+/// Labels that are commands themselves, and what they do.
+const OPTIONS: [(&str, &str); 3] = [
+    ("list files", "Which files there are."),
+    ("read README.md", "How the description begins."),
+    ("search main", "Where it stands."),
+];
+
 /// Characters of a token, roughly, as everybody counts them.
 const CHARS_PER_TOKEN: usize = 4;
 
@@ -49,9 +62,14 @@ pub(super) fn answer(request: &ModelRequest) -> Vec<Beat> {
     if !results.is_empty() {
         answer.say(&summary::of(&results));
     }
-    match texts(said).rev().find_map(Command::parse) {
+    let chosen = results.iter().filter(|result| result.name == ASK_USER && !result.is_error());
+    let chosen = chosen.map(|result| result.output.as_str());
+    match texts(said).chain(chosen).rev().find_map(Command::parse) {
         Some(command) => answer.obey(&command),
-        None if results.is_empty() => answer.say(&format!("{ABOUT}{ABILITIES}")),
+        None if results.is_empty() => {
+            let asking = if answer.offers(ASK_USER) { ASKING } else { "" };
+            answer.say(&format!("{ABOUT}{ABILITIES}{asking}"));
+        }
         None => {}
     }
     answer.finish()
@@ -86,20 +104,44 @@ impl Writer<'_> {
                 None => self.say("There is no unfinished count to go on with. Try `count to 20 slowly`."),
             },
             Command::Think => self.think(),
+            Command::Ask => self.ask(),
         }
     }
 
     /// One call per input, all at once.
     fn call(&mut self, words: &str, tool: &str, inputs: &[&[(&str, &str)]]) {
-        if !self.request.tools.iter().any(|spec| spec.name == tool) {
-            self.say(&format!("For that I would call the tool `{tool}`, but it is not offered here."));
+        if !self.announce(words, tool) {
             return;
         }
-        self.say(words);
         for input in inputs {
             let fields = input.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
             self.push_call(tool, Map::from_iter(fields));
         }
+    }
+
+    /// A question whose options are what the demo model understands.
+    fn ask(&mut self) {
+        if !self.announce("I do what you choose.", ASK_USER) {
+            return;
+        }
+        let option = |(label, description)| json!({"label": label, "description": description});
+        let options: Vec<Value> = OPTIONS.map(option).to_vec();
+        let question = json!({"question": "What shall I do?", "header": "Next", "options": options, "multiSelect": false});
+        self.push_call(ASK_USER, Map::from_iter([("questions".to_owned(), json!([question]))]));
+    }
+
+    /// Says what comes, if the tool for it is offered; else that it is not.
+    fn announce(&mut self, words: &str, tool: &str) -> bool {
+        let is_offered = self.offers(tool);
+        match is_offered {
+            true => self.say(words),
+            false => self.say(&format!("For that I would call the tool `{tool}`, but it is not offered here.")),
+        }
+        is_offered
+    }
+
+    fn offers(&self, tool: &str) -> bool {
+        self.request.tools.iter().any(|spec| spec.name == tool)
     }
 
     fn push_call(&mut self, tool: &str, input: Map<String, Value>) {

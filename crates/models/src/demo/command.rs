@@ -23,6 +23,8 @@ pub(super) enum Command {
     },
     Continue,
     Think,
+    /// Ask the person something.
+    Ask,
 }
 
 impl Command {
@@ -37,6 +39,7 @@ impl Command {
             ["continue"] | ["go", "on"] | ["continue", "counting"] => Some(Self::Continue),
             ["count", ..] => count(lower),
             ["think", ..] => Some(Self::Think),
+            ["ask", "me", ..] => Some(Self::Ask),
             ["list" | "ls", ..] => Some(list(words, lower)),
             ["what" | "which", "files", ..] => Some(Self::List { glob: ALL_FILES.to_owned() }),
             ["read" | "open" | "cat" | "show", ..] => read(&words[1..]),
@@ -147,6 +150,8 @@ mod tests {
             ("count to 99999999999", Some(Command::Count { to: 1_000, slowly: false })),
             ("Continue.", Some(Command::Continue)),
             ("think about birds", Some(Command::Think)),
+            ("Ask me something.", Some(Command::Ask)),
+            ("ask", None),
             ("hello", None),
             ("read", None),
             ("search", None),

@@ -2,6 +2,8 @@
 
 use domain::ToolResult;
 
+use super::answer::ASK_USER;
+
 /// Lines of a result that are shown; the whole result stands beside the call anyway.
 const SHOWN_LINES: usize = 12;
 /// Characters of a line that are shown.
@@ -18,10 +20,11 @@ fn one(result: &ToolResult) -> String {
         return format!("The tool `{}` did not succeed:\n\n{}", result.name, fenced(&lines));
     }
     match (result.name.as_str(), lines.len()) {
+        (ASK_USER, _) => format!("You chose: {}.", short(lines.first().copied().unwrap_or_default())),
         ("glob", 0) => "I found no files.".to_owned(),
         ("glob", count) => format!("I found {}:\n\n{}", counted(count, "file", result), listed(&lines)),
         ("grep", 0) => "Nothing matches.".to_owned(),
-        ("grep", count) => format!("The search gave {}:\n\n{}", counted(count, "line", result), fenced(&lines)),
+        ("grep", count) => format!("The search gave {}:\n\n{}", counted(count, "line", result), found(&lines)),
         ("read_file", 0) => "The file is empty.".to_owned(),
         ("read_file", count) => format!("The file has {}. It begins:\n\n{}", counted(count, "line", result), fenced(&lines)),
         (name, _) => format!("The tool `{name}` answered:\n\n{}", fenced(&lines)),
@@ -36,6 +39,22 @@ fn counted(count: usize, noun: &str, result: &ToolResult) -> String {
 fn listed(lines: &[&str]) -> String {
     let shown: Vec<String> = lines.iter().take(SHOWN_LINES).map(|line| format!("- `{}`", short(line))).collect();
     format!("{}{}", shown.join("\n"), rest(lines))
+}
+
+/// Lines of a search, `path:line:text`, each with its place as a citation; as they are, if one of them is something else.
+fn found(lines: &[&str]) -> String {
+    let place = |line: &str| {
+        let (path, rest) = line.split_once(':')?;
+        let (number, text) = rest.split_once(':')?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let is_plain = is_number && !text.contains('`') && !line.contains(char::is_control);
+        is_plain.then(|| match text.trim() {
+            "" => format!("- `{path}:{number}`"),
+            text => format!("- `{path}:{number}` `{}`", short(text)),
+        })
+    };
+    let shown: Option<Vec<String>> = lines.iter().take(SHOWN_LINES).map(|line| place(line)).collect();
+    shown.map_or_else(|| fenced(lines), |shown| format!("{}{}", shown.join("\n"), rest(lines)))
 }
 
 fn fenced(lines: &[&str]) -> String {

@@ -8,7 +8,7 @@ use domain::{Provider, Usage};
 use models::{Demo, DemoPace};
 use serde_json::{Value, json};
 
-use crate::support::{assistant, call, collect, prompt, result, said, text, user};
+use crate::support::{assistant, call, collect, prompt, result, said, text, tool, user};
 
 async fn answer(request: ModelRequest) -> Vec<ModelEvent> {
     let model = Demo::new(DemoPace::AT_ONCE).model("demo").expect("its only model");
@@ -89,6 +89,35 @@ async fn results_are_summed_up() {
     assert_eq!(read, "The file has 4 lines. It begins:\n\n````\n# Title\n```sh\nls\n```\n````");
     let failed = says(after("read_file", "File not found: x", Failed)).await;
     assert!(failed.contains("did not succeed") && failed.contains("File not found: x"), "{failed}");
+}
+
+#[tokio::test]
+async fn what_a_search_found_is_cited_by_path_and_line() {
+    let after = |output: &str| {
+        let asked = [user(&[text("search main")]), assistant(&[call("d1", "grep", json!({}))])];
+        [asked.as_slice(), &[user(&[result("d1", "grep", output, Completed)])]].concat()
+    };
+    let found = says(after("src/main.rs:1:fn main() {\nREADME.md:12:\n")).await;
+    assert_eq!(found, "The search gave 2 lines:\n\n- `src/main.rs:1` `fn main() {`\n- `README.md:12`");
+    // What is no place, or would end its own quotation, is shown as it is.
+    for line in ["no place in here", "a.md:3:a `word`"] {
+        assert_eq!(says(after(&format!("{line}\n"))).await, format!("The search gave 1 line:\n\n```\n{line}\n```"));
+    }
+}
+
+#[tokio::test]
+async fn it_asks_where_it_may_and_does_what_is_chosen() {
+    assert!(says(vec![user(&[text("ask me")])]).await.contains("`ask_user`"), "it is not offered");
+    let offered = |messages| ModelRequest { tools: vec![tool("ask_user"), tool("grep")], ..prompt(messages) };
+    let events = answer(offered(vec![user(&[text("ask me")])])).await;
+    let Some(ModelEvent::ToolCall { id, name, input }) = events.iter().rev().nth(2) else { panic!("{events:?}") };
+    assert_eq!((name.as_str(), input["questions"][0]["options"][2]["label"].as_str()), ("ask_user", Some("search main")));
+    let asked = [user(&[text("ask me")]), assistant(&[call(id, "ask_user", Value::Object(input.clone()))])];
+    let chosen = [asked.as_slice(), &[user(&[result(id, "ask_user", "search main", Completed)])]].concat();
+    let events = answer(offered(chosen)).await;
+    assert!(said(&events).starts_with("You chose: search main."), "{}", said(&events));
+    assert!(events.iter().any(|event| matches!(event, ModelEvent::ToolCall { name, .. } if name == "grep")));
+    assert!(said(&answer(offered(vec![user(&[text("help")])])).await).contains("`ask me`"));
 }
 
 #[tokio::test]

@@ -368,3 +368,32 @@ async fn nobody_comes_in_without_proof() {
     assert_eq!(refused.err(), Some(403));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_shown_as_the_agent_reads_it_or_refused_in_words() {
+    const LIMIT: usize = 2 * 1024 * 1024;
+    let mut projects = Projects::new(&[("demo", "src/main.rs", "fn main() {}\n")]);
+    projects.write("demo", "image.bin", b"\x89PNG\0\0");
+    projects.write("demo", "long.txt", &vec![b'x'; LIMIT + 1]);
+    projects.write("demo", ".gitignore", b"built.txt\n");
+    projects.write("demo", "built.txt", b"built\n");
+    let server = projects.named_in(Setup::new()).start().await;
+    let client = server.client();
+    let file = |path: &str| client.send(Request::get(&format!("/api/projects/demo/file?path={path}")));
+    let shown = file("src/main.rs").await.expect(200);
+    assert_eq!((shown["content"].as_str(), shown["truncated"].as_bool()), (Some("fn main() {}\n"), Some(false)));
+    // A list leaves it out; who names it exactly gets it.
+    assert_eq!(file("built.txt").await.expect(200)["content"], "built\n");
+    let long = file("long.txt").await.expect(200);
+    assert_eq!((long["content"].as_str().map(str::len), long["truncated"].as_bool()), (Some(LIMIT), Some(true)));
+    for (path, words) in [("image.bin", "binary"), ("src", "directory"), ("missing.rs", "not found"), ("src/../..", "")] {
+        let answer = file(path).await;
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+        let problem = answer.expect(404);
+        assert_eq!(problem["code"], "file_not_shown");
+        assert!(problem["title"].as_str().is_some_and(|title| title.contains(words)), "{problem}");
+    }
+    assert_eq!(client.send(Request::get("/api/projects/demo/file")).await.status(), 422);
+    assert_eq!(client.send(Request::get("/api/projects/other/file?path=a")).await.status(), 404);
+    server.stop().await;
+}

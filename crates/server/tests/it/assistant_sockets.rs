@@ -152,6 +152,65 @@ async fn the_first_answer_wins_from_whichever_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_over_rest_counts_once_and_under_one_name() {
+    let projects = Projects::new(&[("demo", "README.md", "hi")]);
+    let script = [asking("q1"), json!({"text": ["Noted."]})];
+    let server = projects.named_in(Setup::new().script(&script)).start().await;
+    let client = server.client();
+    let (mut socket, number) = started(&client, "demo").await;
+    let path = format!("/api/assistant/conversations/demo/{number}/answer");
+    let answer = |answers: Value| Request::post(&path, &json!({"answers": answers, "client_id": "a1"}));
+    let early = client.send(answer(json!({"0": "A"}))).await.expect(409);
+    assert_eq!(early["code"], "no_question");
+    socket.send(&json!({"type": "message", "content": "Plan"})).await;
+    assert_eq!(turn(&mut socket).await.last().unwrap()["outcome"], "question");
+    for bad in [json!("A"), json!({"x": "A"}), json!({"0": 1}), json!({"0": [1]}), json!({}), json!({"0": "a\u{0}b"})] {
+        client.send(answer(bad)).await.expect(422);
+    }
+    let first = client.send(answer(json!({"0": ["A"]}))).await.expect(202);
+    let shown = turn(&mut socket).await;
+    assert_eq!((shown[0]["content"].as_str(), text(&shown)), (Some("A"), "Noted.".to_owned()));
+    assert_eq!(first["message_id"], shown[0]["message_id"]);
+    let again = client.send(answer(json!({"0": ["A"]}))).await.expect(202);
+    assert_eq!(again["message_id"], first["message_id"], "a repeat is the same answer");
+    let late = json!({"answers": {"0": "B"}, "client_id": "b1"});
+    assert_eq!(client.send(Request::post(&path, &late)).await.expect(409)["code"], "no_question");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_the_beginning_a_position_brings_the_whole_conversation() {
+    let projects = Projects::new(&[("demo", "README.md", "hi")]);
+    let script = [json!({"text": ["One."]}), asking("q1"), json!({"text": ["Three."]})];
+    let server = projects.named_in(Setup::new().script(&script)).start().await;
+    let client = server.client();
+    let (mut socket, number) = started(&client, "demo").await;
+    let mut live = Vec::new();
+    for content in ["a", "b", "c"] {
+        socket.send(&json!({"type": "message", "content": content})).await;
+        live.extend(turn(&mut socket).await);
+    }
+    let mut late = open(&client, "demo").await;
+    late.send(&json!({"type": "start", "conversation_id": number, "since": "0"})).await;
+    let mut again = turn(&mut late).await;
+    let greeting = text(&again);
+    assert!(greeting.contains("**demo**"), "{greeting}");
+    again.clear();
+    for _ in 0..3 {
+        again.extend(turn(&mut late).await);
+    }
+    assert_eq!(text(&again), text(&live));
+    let bones = |frames: &[Value]| {
+        let whole = frames.iter().filter(|frame| frame["type"] != "text");
+        whole.map(|frame| (frame["type"].clone(), frame["turn_id"].clone(), frame["message_id"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(bones(&again), bones(&live));
+    let messages = again.iter().filter(|frame| frame["type"] == "user_message");
+    assert!(messages.into_iter().all(|frame| frame["turn_id"].is_string()), "a message names the turn that answers it");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_behind_a_question_is_answered_after_it() {
     let projects = Projects::new(&[("demo", "README.md", "hi")]);
     let first = json!({"text": ["One", {"pause": "g"}, "."]});
