@@ -210,6 +210,21 @@ fn columns_that_may_not_be_read_do_not_exist() {
     }
 }
 
+/// The parser reads `from` as a column here, and the string as its other name.
+#[test]
+fn a_word_of_sql_is_no_name_unless_it_is_quoted() {
+    for engine in ENGINES {
+        let schema = schema(engine);
+        for sql in
+            ["select k* from 'secrets'", "select 1 as where", "select p.select from patterns p", "select Limit from patterns"]
+        {
+            let refusal = check(sql, &schema).expect_err(sql);
+            assert_eq!((refusal.class, refusal.code), (Class::Mistake, "syntax"), "{sql}: {refusal}");
+        }
+        passes(&schema, "select name as \"where\", id as \"from\" from patterns");
+    }
+}
+
 /// Deep and long texts end, quickly, one way or the other.
 #[test]
 fn neither_depth_nor_length_does_harm() {

@@ -20,12 +20,56 @@ const CALLS_IN_DISGUISE: [&str; 10] = [
     "user",
 ];
 
+/// Words that neither engine takes for a name unless they are quoted. The parser does, where nothing else makes sense to it,
+/// and what it reads would not be what the database reads.
+const NEVER_NAMES: [&str; 36] = [
+    "all",
+    "and",
+    "as",
+    "case",
+    "check",
+    "collate",
+    "constraint",
+    "create",
+    "default",
+    "distinct",
+    "else",
+    "except",
+    "foreign",
+    "from",
+    "group",
+    "having",
+    "in",
+    "intersect",
+    "into",
+    "join",
+    "limit",
+    "not",
+    "null",
+    "on",
+    "or",
+    "order",
+    "primary",
+    "references",
+    "select",
+    "table",
+    "then",
+    "to",
+    "union",
+    "using",
+    "when",
+    "where",
+];
+
 impl Walk<'_> {
     /// Folds a name and normalises its quotes; gives it as the engine will compare it.
     pub(super) fn name(&mut self, ident: &mut Ident) -> Result<String, Refusal> {
         let odd = |char: char| matches!(char, '"' | '\'' | '`' | '\\') || char.is_control();
         if ident.value.is_empty() || ident.value.chars().any(odd) {
             return Err(Refusal::unsupported("a name with quotes, backslashes or control characters"));
+        }
+        if ident.quote_style.is_none() && NEVER_NAMES.contains(&ident.value.to_lowercase().as_str()) {
+            return Err(Refusal::syntax(&format!("{} is no name unless it is quoted", ident.value)));
         }
         match (ident.quote_style, self.schema.engine) {
             (None, Engine::Postgres) => {
