@@ -124,7 +124,7 @@ test('everything with the keyboard alone', async () => {
   await press('Enter');
   await settled(page);
   // The row says so for as long as an answer is written, and learns a little later that it is whole.
-  await page.waitForFunction(() => !document.querySelector('nav')?.textContent.includes('answering'));
+  await page.waitForFunction(() => !document.querySelector('nav[aria-label="Conversations"]')?.textContent.includes('answering'));
   await row(page, 'read notes.txt').focus();
   await press('ArrowDown');
   assert.equal(await focused(), 'list files please');

@@ -41,7 +41,7 @@ test('a long list is read page by page', async () => {
   const first = (await titles()).length;
   assert.ok(first < SESSIONS, `${first} at first`);
   await page.waitForFunction((wanted) => {
-    const nav = document.querySelector('nav');
+    const nav = document.querySelector('nav[aria-label="Conversations"]');
     nav.scrollTop = nav.scrollHeight;
     return nav.querySelectorAll('a').length >= wanted;
   }, SESSIONS);
