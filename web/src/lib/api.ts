@@ -3,6 +3,11 @@
 import { base } from './base';
 import type { Me, Message, Mode, Provider, SearchHit, Session, UnknownCall } from './wire';
 
+export interface FieldFault {
+  field: string;
+  text: string;
+}
+
 export class ApiError extends Error {
   constructor(
     /** The HTTP status; 0 if the server could not be reached. */
@@ -10,6 +15,8 @@ export class ApiError extends Error {
     readonly code: string,
     message: string,
     readonly retryAfterMs: number | null = null,
+    /** What is wrong with which field, if the server says so. */
+    readonly fields: readonly FieldFault[] = [],
   ) {
     super(message);
   }
@@ -25,6 +32,8 @@ interface Options {
   method?: string;
   body?: unknown;
   idempotencyKey?: string;
+  /** Proves more than the cookie does. */
+  token?: string;
   /** A 401 is an answer here, not the end of being signed in. */
   mayBeRefused?: boolean;
 }
@@ -33,6 +42,7 @@ async function request(path: string, options: Options = {}): Promise<Response> {
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (options.body !== undefined) headers['Content-Type'] = 'application/json';
   if (options.idempotencyKey) headers['Idempotency-Key'] = options.idempotencyKey;
+  if (options.token) headers.Authorization = `Bearer ${options.token}`;
   let response: Response;
   try {
     response = await fetch(base + path, {
@@ -59,11 +69,22 @@ async function errorOf(response: Response): Promise<ApiError> {
   } catch {
     // No JSON, no sentence.
   }
-  const sentence = [body.detail, body.error, body.title].find((text) => typeof text === 'string');
+  const fields = faultsOf(body.detail);
+  const told = fields.map(({ field, text }) => (field ? `${field}: ${text}` : text)).join('. ');
+  const sentence = [told || body.detail, body.error, body.title].find((text) => typeof text === 'string');
   const code = typeof body.code === 'string' ? body.code : 'unknown';
   const after = Number(response.headers.get('Retry-After'));
   const message = (sentence as string | undefined) ?? `The server answered ${response.status}.`;
-  return new ApiError(response.status, code, message, after > 0 ? after * 1000 : null);
+  return new ApiError(response.status, code, message, after > 0 ? after * 1000 : null, fields);
+}
+
+/** Reads a list of `{loc, msg}`, one for each field. */
+function faultsOf(detail: unknown): FieldFault[] {
+  if (!Array.isArray(detail)) return [];
+  return (detail as { loc?: unknown[]; msg?: unknown }[]).flatMap(({ loc, msg }) => {
+    if (typeof msg !== 'string') return [];
+    return [{ field: String(loc?.at(-1) ?? ''), text: msg.replace(/^Value error, /, '') }];
+  });
 }
 
 export const json = async <T>(path: string, options?: Options): Promise<T> =>

@@ -8,6 +8,8 @@ export interface Listener {
   frame(frame: ChatFrame): void;
   lost(chatId: string): void;
   gone(chatId: string): void;
+  hub(frame: Frame): void;
+  hubLost(): void;
   probe(): Promise<'known' | 'unknown' | 'unreachable'>;
 }
 
@@ -54,6 +56,7 @@ export class Connection {
   hurry = (): void => this.#happened({ type: 'woken' });
   follow = (chatId: string, since: string): void => this.#happened({ type: 'follow', chatId, since });
   unfollow = (chatId: string): void => this.#happened({ type: 'unfollow', chatId });
+  followHub = (): void => this.#happened({ type: 'follow_hub' });
 
   #watch(): void {
     if (this.#watching) return;
@@ -98,6 +101,10 @@ export class Connection {
         return this.listener.lost(effect.chatId);
       case 'gone':
         return this.listener.gone(effect.chatId);
+      case 'hub':
+        return this.listener.hub(effect.frame);
+      case 'hub_lost':
+        return this.listener.hubLost();
     }
   }
 

@@ -28,6 +28,15 @@ export interface SocketState {
   asks: Record<string, number>;
   /** A ping is out and nothing has come back yet. */
   pinged: boolean;
+  /** Null: the hub's events are not wanted. */
+  hub: HubFollowing | null;
+}
+
+export interface HubFollowing {
+  /** The number of the last event that was delivered; null if there was none yet. */
+  after: number | null;
+  /** Behind this connection's `subscribe` nothing has been missed, once it is answered. */
+  complete: boolean;
 }
 
 export type SocketEvent =
@@ -41,7 +50,8 @@ export type SocketEvent =
   /** What `/api/me` said after an upgrade was refused. */
   | { type: 'probed'; answer: 'known' | 'unknown' | 'unreachable' }
   | { type: 'follow'; chatId: string; since: string }
-  | { type: 'unfollow'; chatId: string };
+  | { type: 'unfollow'; chatId: string }
+  | { type: 'follow_hub' };
 
 export type TimerName = 'retry' | 'ping' | 'silence';
 
@@ -56,9 +66,14 @@ export type Effect =
   /** The position is unknown to the server: the chat needs a new snapshot. */
   | { type: 'lost'; chatId: string }
   /** The conversation is gone, or was never ours. */
-  | { type: 'gone'; chatId: string };
+  | { type: 'gone'; chatId: string }
+  | { type: 'hub'; frame: Frame }
+  /** Events of the hub may be missing: what is shown must be read anew. */
+  | { type: 'hub_lost' };
 
-export const initial: SocketState = { phase: 'idle', attempt: 0, following: {}, asks: {}, pinged: false };
+export const initial: SocketState = { phase: 'idle', attempt: 0, following: {}, asks: {}, pinged: false, hub: null };
+
+const HUB_EVENTS = ['new_message', 'message_updated', 'chat_updated', 'chat_deleted'];
 
 const PING_EVERY_MS = 25_000;
 /** How long an answer to a ping may take; anything that arrives counts. */
@@ -96,6 +111,8 @@ export function step(state: SocketState, event: SocketEvent, random: number): St
       return follow(state, event.chatId, event.since);
     case 'unfollow':
       return unfollow(state, event.chatId);
+    case 'follow_hub':
+      return followHub(state);
   }
 }
 
@@ -121,7 +138,8 @@ function greeted(state: SocketState): Step {
     asks[chatId] = 1;
     effects.push(subscribe(chatId, chat.since));
   }
-  return { state: { phase: 'open', attempt: 0, following, asks, pinged: false }, effects };
+  if (state.hub) effects.push(subscribeHub(state.hub));
+  return { state: { ...state, phase: 'open', attempt: 0, following, asks, pinged: false }, effects };
 }
 
 const subscribe = (chatId: string, since: string): Effect => ({
@@ -154,7 +172,7 @@ function park(state: SocketState): SocketState {
   for (const [chatId, chat] of Object.entries(state.following)) {
     following[chatId] = chat.state === 'lost' ? chat : { ...chat, state: 'parked' };
   }
-  return { ...state, following, asks: {}, pinged: false };
+  return { ...state, following, asks: {}, pinged: false, hub: state.hub && { ...state.hub, complete: false } };
 }
 
 function timer(state: SocketState, name: TimerName): Step {
@@ -185,8 +203,28 @@ function woken(state: SocketState): Step {
 function received(state: SocketState, frame: Frame): Step {
   const effects: Effect[] = state.pinged ? [{ type: 'clear', name: 'silence' }] : [];
   const awake = state.pinged ? { ...state, pinged: false } : state;
-  const next = frame.type === 'connected' ? greeted(awake) : frame.chatId === undefined ? stay(awake) : ofChat(awake, frame.chatId, frame);
+  const next = dispatch(awake, frame);
   return { state: next.state, effects: [...effects, ...next.effects] };
+}
+
+function dispatch(state: SocketState, frame: Frame): Step {
+  if (frame.type === 'connected') return greeted(state);
+  if (frame.chatId !== undefined) return ofChat(state, frame.chatId, frame);
+  return state.hub ? ofHub(state, state.hub, frame) : stay(state);
+}
+
+function ofHub(state: SocketState, hub: HubFollowing, frame: Frame): Step {
+  if (frame.type === 'subscription_ack') {
+    // Without a place to go on from, what happened while nobody listened is known to no event.
+    const effects: Effect[] = hub.after === null && !hub.complete ? [{ type: 'hub_lost' }] : [];
+    return { state: { ...state, hub: { ...hub, complete: true } }, effects };
+  }
+  if (frame.type === 'resync') return { state, effects: [{ type: 'hub_lost' }] };
+  const after = Number(frame.seq);
+  if (!HUB_EVENTS.includes(frame.type) || Number.isNaN(after)) return stay(state);
+  // The numbers only rise, unless the server's data were put back to an older state.
+  const effects: Effect[] = after > (hub.after ?? 0) ? [{ type: 'hub', frame }] : [{ type: 'hub_lost' }];
+  return { state: { ...state, hub: { ...hub, after } }, effects };
 }
 
 function ofChat(state: SocketState, chatId: string, frame: Frame): Step {
@@ -224,6 +262,18 @@ function follow(state: SocketState, chatId: string, since: string): Step {
   const asks = { ...state.asks, [chatId]: (state.asks[chatId] ?? 0) + 1 };
   return { state: put({ ...state, asks }, chatId, { since, state: 'asked' }), effects: [subscribe(chatId, since)] };
 }
+
+function followHub(state: SocketState): Step {
+  if (state.hub) return stay(state);
+  const hub = { after: null, complete: false };
+  return { state: { ...state, hub }, effects: state.phase === 'open' ? [subscribeHub(hub)] : [] };
+}
+
+/** An empty list stands for every channel that may be seen. */
+const subscribeHub = ({ after }: HubFollowing): Effect => ({
+  type: 'send',
+  frame: { type: 'subscribe', channels: [], ...(after === null ? {} : { after }) },
+});
 
 function unfollow(state: SocketState, chatId: string): Step {
   if (!state.following[chatId]) return stay(state);

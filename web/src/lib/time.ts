@@ -27,3 +27,6 @@ export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
+
+/** The hub's times are UTC, and most of them do not say so. */
+export const utc = (time: string): string => (time.endsWith('Z') ? time : `${time}Z`);

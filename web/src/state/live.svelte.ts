@@ -4,7 +4,7 @@ import * as api from '../lib/api';
 import { socketUrl } from '../lib/base';
 import { Connection, type Protocol } from '../lib/connection';
 import type { Phase } from '../lib/socket';
-import type { ChatFrame } from '../lib/wire';
+import type { ChatFrame, Frame } from '../lib/wire';
 import { auth } from './auth.svelte';
 
 /** A break shorter than this is not worth a word. */
@@ -16,6 +16,12 @@ export interface Follower {
   gone(): void;
 }
 
+export interface HubFollower {
+  frame(frame: Frame): void;
+  /** Events may be missing. */
+  lost(): void;
+}
+
 /** How many lines have been gone for long enough to say so. */
 let troubled = $state(0);
 const running = new Set<Line>();
@@ -24,6 +30,7 @@ const running = new Set<Line>();
 export class Line {
   #connection: Connection;
   #followers = new Map<string, Follower>();
+  #hub: HubFollower | null = null;
   #onOpen = new Set<() => void>();
   #calm: ReturnType<typeof setTimeout> | undefined;
   #troubled = false;
@@ -34,6 +41,8 @@ export class Line {
       frame: (frame: ChatFrame) => this.#followers.get(frame.chatId)?.frame(frame),
       lost: (chatId: string) => this.#followers.get(chatId)?.lost(),
       gone: (chatId: string) => this.#followers.get(chatId)?.gone(),
+      hub: (frame: Frame) => this.#hub?.frame(frame),
+      hubLost: () => this.#hub?.lost(),
       probe,
     };
     this.#connection = new Connection(url, listener, protocol);
@@ -65,6 +74,12 @@ export class Line {
   unfollow(chatId: string): void {
     this.#followers.delete(chatId);
     this.#connection.unfollow(chatId);
+  }
+
+  /** The hub's events, from now on until the line is stopped. */
+  followHub(follower: HubFollower): void {
+    this.#hub = follower;
+    this.#connection.followHub();
   }
 
   #phase(next: Phase): void {

@@ -1,13 +1,21 @@
 // Where we are: "/" is a new conversation, "/c/<uuid>" a conversation, "/data" a new rule, "/data/<slug>" a rule, "/p" the
 // projects, "/p/<name>" a project, "/p/<name>/<number>" a conversation about it. "?file=<path>&line=<from>-<to>" shows a file
-// of the project beside that.
+// of the project beside that. "/inbox" are the chats with contacts, "/inbox/<channel>" those of a channel,
+// "/inbox/<channel>/<chat>" one of them.
 
 import { base } from '../lib/base';
 import { linesOf, parseLines, type Citation } from '../lib/cite';
 import { isUuid } from '../lib/ids';
 
+export type InboxView =
+  | { kind: 'list'; channel: string | null }
+  | { kind: 'chat'; channel: string; chat: string }
+  | { kind: 'channel'; channel: string }
+  | { kind: 'connect' | 'agents' | 'people' };
+
 export type Route =
   | { name: 'new' }
+  | { name: 'inbox'; view: InboxView }
   | { name: 'chat'; id: string }
   | { name: 'data'; rule: string | null }
   | { name: 'project'; project: string | null; conversation: number | null; file: Citation | null }
@@ -23,6 +31,8 @@ function parse(): Route {
     const [, name, number] = project;
     return { name: 'project', project: name ?? null, conversation: number ? Number(number) : null, file: name ? shownFile() : null };
   }
+  const inbox = /^inbox(?:\/(.*?))?\/?$/.exec(path);
+  if (inbox) return inboxRoute(inbox[1] ?? '');
   const id = /^c\/([^/]+)\/?$/.exec(path)?.[1]?.toLowerCase();
   return id && isUuid(id) ? { name: 'chat', id } : { name: 'unknown' };
 }
@@ -31,6 +41,16 @@ function shownFile(): Citation | null {
   const query = new URLSearchParams(location.search);
   const path = query.get('file');
   return path ? { path, ...parseLines(query.get('line')) } : null;
+}
+
+function inboxRoute(rest: string): Route {
+  if (rest === '') return { name: 'inbox', view: { kind: 'list', channel: null } };
+  if (rest === 'connect' || rest === 'agents' || rest === 'people') return { name: 'inbox', view: { kind: rest } };
+  const [, channel, more] = /^(channel_\w+)(?:\/(settings|chat_\w+))?$/.exec(rest) ?? [];
+  if (channel === undefined) return { name: 'unknown' };
+  if (more === undefined) return { name: 'inbox', view: { kind: 'list', channel } };
+  if (more === 'settings') return { name: 'inbox', view: { kind: 'channel', channel } };
+  return { name: 'inbox', view: { kind: 'chat', channel, chat: more } };
 }
 
 let route = $state<Route>(parse());
@@ -75,6 +95,28 @@ export function projectPath(project: string | null, conversation: number | null 
   if (!file) return path;
   const lines = linesOf(file);
   return `${path}?${new URLSearchParams({ file: file.path, ...(lines && { line: lines }) })}`;
+}
+
+export function inboxPath(view: InboxView): string {
+  switch (view.kind) {
+    case 'list':
+      return view.channel ? `inbox/${view.channel}` : 'inbox';
+    case 'chat':
+      return `inbox/${view.channel}/${view.chat}`;
+    case 'channel':
+      return `inbox/${view.channel}/settings`;
+    case 'connect':
+    case 'agents':
+    case 'people':
+      return `inbox/${view.kind}`;
+  }
+}
+
+/** Follows a link within this page. */
+export function follow(event: MouseEvent, path: string): void {
+  if (!isPlainClick(event)) return;
+  event.preventDefault();
+  router.go(path);
 }
 
 /** True for a click that should stay in this page. */

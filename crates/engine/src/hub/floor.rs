@@ -90,15 +90,18 @@ pub(super) fn take(tx: &mut Tx, changes: &mut Changes, chat: &Chat, who: Princip
 /// # Errors
 /// The database's.
 fn release(tx: &mut Tx, changes: &mut Changes, chat: &Chat, by: By) -> Result<()> {
+    // What the person has answered is not new to the agents.
+    let person = messages::newest_of(tx, chat.id, SenderType::User)?;
     for link in links::of_chat(tx, chat.id)? {
         links::fence(tx, link.id)?;
+        links::see(tx, link.id, person)?;
     }
     set_holder(tx, changes, chat)?;
     changes.queue.cancel::<ReturnFloor>(tx, &chat.id.to_string())?;
     changes.note(tx, chat.id, by, "floor_released", "The agents answer again")?;
     tracing::info!(chat = %chat.id, "the agents have the floor again");
     let contact = messages::newest_of(tx, chat.id, SenderType::Contact)?;
-    let ours = messages::newest_of(tx, chat.id, SenderType::User)?.max(messages::newest_of(tx, chat.id, SenderType::Agent)?);
+    let ours = person.max(messages::newest_of(tx, chat.id, SenderType::Agent)?);
     if contact > ours {
         for link in links::awake(tx, chat.id)? {
             buffer::make_due(tx, changes, &link)?;

@@ -135,7 +135,7 @@ pub(crate) fn frame(event: &HubEvent) -> Bytes {
         HubEventKind::MessageUpdated { message } => json!({
             "type": "message_updated", "chat_id": chat_id, "channel_id": channel_id, "message_id": message.id.spelled(),
             "delivery_status": message.status.as_str(), "external_id": message.external_id, "readed": message.is_read,
-            "content": message.content, "seq": seq,
+            "content": message.content, "metadata": message.meta, "seq": seq,
         }),
         HubEventKind::ChatUpdated { chat: view } => json!({
             "type": "chat_updated", "chat_id": chat_id, "channel_id": channel_id, "chat_data": chat(view, event.at), "seq": seq,
