@@ -203,6 +203,52 @@ test('a bot that is asked for its messages; a cut connection leaves no gap and n
   await proxy.stop();
 });
 
+test('a member sees the inbox once let into a channel, and nothing to set up', async () => {
+  const window = await open(browser);
+  const { page } = window;
+  await signIn(window, server);
+  await openInbox(page);
+  await connectBot(page, server.url);
+  while (!telegram.webhook) await page.waitForTimeout(50);
+  await telegram.say('hello');
+  await page.getByRole('link', { name: 'People' }).click();
+  await page.getByLabel('Name').fill('bea');
+  await page.getByLabel('Password').fill('battery staple');
+  await page.getByRole('button', { name: 'Create the account' }).click();
+  await page.getByText('bea', { exact: true }).waitFor();
+
+  const other = await open(browser);
+  other.allow(server.url);
+  await other.page.goto(server.url);
+  await other.page.getByLabel('Name').fill('bea');
+  await other.page.getByLabel('Password').fill('battery staple');
+  await other.page.keyboard.press('Enter');
+  await other.page.locator('#message').waitFor();
+  assert.equal(await other.page.getByRole('link', { name: 'Inbox', exact: true }).count(), 0);
+
+  await page.getByRole('link', { name: 'Settings of Shop bot' }).click();
+  const granted = page.waitForResponse((answer) => answer.request().method() === 'PUT' && answer.url().includes('/permissions/'));
+  await page.getByLabel('bea').check();
+  assert.equal((await granted).status(), 200);
+  await other.page.reload();
+  await openInbox(other.page);
+  await inList(other.page, /Zoe/).click();
+  await row(other.page, 'hello').waitFor();
+  assert.equal(await other.page.getByRole('link', { name: /^(Settings|Connect|Agents|People)/ }).count(), 0);
+  await other.page.getByRole('button', { name: 'Take over' }).click();
+  await other.page.getByText(/^You have taken over/).waitFor();
+
+  // The owner sees who has it, and makes the member responsible.
+  await openInbox(page);
+  await inList(page, /Zoe/).click();
+  await page.getByText(/^bea has taken over/).waitFor();
+  await page.getByLabel('Responsible').selectOption({ label: 'bea' });
+  await inList(other.page, /Zoe.*bea/s).waitFor();
+  other.forgive(REFUSED);
+  await other.close();
+  await window.close();
+});
+
 const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 for (const [name, options] of [['phone, light', { ...phone, colorScheme: 'light' }], ['phone, dark', { ...phone, colorScheme: 'dark' }], ['dark', { colorScheme: 'dark' }]]) {
   test(`axe finds nothing in the inbox: ${name}`, async () => {
