@@ -1,6 +1,7 @@
 //! Who somebody is: the owner's token, sign-in codes, the cookies of browsers, people with accounts, and their tokens.
 
 mod attempts;
+mod forget;
 mod passwords;
 mod secrets;
 mod sessions;
@@ -14,6 +15,8 @@ use std::sync::Mutex;
 use domain::hub::TokenId;
 use domain::{Account, AccountId, Principal, Timestamp};
 use tokio::sync::Semaphore;
+
+pub(crate) use forget::ForgetAccount;
 
 use crate::{Engine, Result, access};
 

@@ -2,9 +2,11 @@
 
 use domain::{Account, AccountId, Principal, Role};
 use store::Tx;
-use store::hub::{accounts, tokens};
+use store::hub::{accounts, chats, tokens};
 
+use super::forget::ForgetAccount;
 use super::{NewAccount, passwords};
+use crate::hub::Changes;
 use crate::{Engine, Refused, Result, access};
 
 /// What to change; `None` stays as it is.
@@ -96,7 +98,7 @@ pub(super) async fn change(engine: &Engine, who: Principal, id: AccountId, chang
 pub(super) async fn delete(engine: &Engine, who: Principal, id: AccountId, hard: bool) -> Result<()> {
     access::hub::admin(who)?;
     let now = engine.inner.clock.now();
-    let rights = engine.rights();
+    let (rights, mut changes) = (engine.rights(), Changes::of(engine));
     engine
         .inner
         .store
@@ -106,7 +108,13 @@ pub(super) async fn delete(engine: &Engine, who: Principal, id: AccountId, hard:
             refuse_without_admin(tx, &before, &account)?;
             rights.change_with(tx);
             if hard {
-                return Ok(accounts::delete(tx, id)?);
+                // Whoever looks at a chat that was theirs sees at once that it is nobody's.
+                for chat in chats::of_account(tx, id)? {
+                    changes.chat_updated(chat);
+                }
+                accounts::delete(tx, id)?;
+                changes.queue.enqueue(tx, &ForgetAccount { account: id }, now, None)?;
+                return changes.end(tx);
             }
             accounts::update(tx, &account)?;
             Ok(tokens::revoke_account(tx, id, now)?)

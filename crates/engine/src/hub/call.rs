@@ -14,7 +14,7 @@ use store::hub::{Table, accounts, agents, channels, chats, deliveries, links, me
 use super::agents::secret_place;
 use super::changes::{By, Changes};
 use super::secrets::open;
-use super::{buffer, builtin, say, window};
+use super::{buffer, builtin, rest, say, window};
 use crate::accounts::{fresh, random_bytes};
 use crate::jobs::{Attempt, BackOff, Completed, JobError, Policy, Work};
 use crate::{Engine, Error, Result};
@@ -285,6 +285,7 @@ pub(super) async fn settle(attempt: &Attempt, id: DeliveryId, answer: AgentAnswe
             AgentAnswer::Gone { status } => {
                 let delivery = AgentDelivery { status: Some(status.into()), error: Some("gone".to_owned()), ..delivery };
                 agents::update(tx, &Agent { is_active: false, ..agent.clone() })?;
+                rest::begin(tx, &changes.queue, agent.id, changes.at)?;
                 bury(tx, &mut changes, delivery, &agent)?;
                 changes.note(tx, chat, By::Agent(agent.id), "agent_gone", "The agent wants no more calls and is inactive now")?;
             }
@@ -339,12 +340,13 @@ fn accept(
     delivery.accepted_at = Some(changes.at);
     let has_replies = !replies.is_empty();
     // The epoch is the one fence: a person, a newer message or a mute has raised it.
-    if has_replies && link.epoch == delivery.epoch {
+    if has_replies && link.epoch == delivery.epoch && agent.is_active {
         for reply in replies {
             delivery.replied |= say::reply(tx, engine, changes, &delivery, reply)?;
         }
     }
-    if has_replies || no_reply {
+    // It may have written by itself before it answered.
+    if has_replies || no_reply || delivery.replied {
         delivery.ended_at = Some(changes.at);
     } else if !agent.is_fire_and_forget && agent.reply_timeout_s > 0 {
         let due = Timestamp(changes.at.0 + agent.reply_timeout_s * 1000);

@@ -1,6 +1,6 @@
 //! Chats: listing, assigning, reading, removing, and the agents that are linked to them.
 
-use domain::hub::{Agent, AgentId, ChannelId, ChatAgent, ChatId, ChatMessageId, ChatView, Holder, HubId as _};
+use domain::hub::{Agent, AgentId, AgentScope, ChannelId, ChatAgent, ChatId, ChatMessageId, ChatView, Holder, HubId as _};
 use domain::{AccountId, Principal};
 use store::Tx;
 use store::hub::chats::Filter;
@@ -199,12 +199,15 @@ impl Engine {
     ) -> Result<(Vec<(ChatAgent, Agent)>, i64)> {
         let read = move |tx: &mut Tx| {
             let (_, chat) = access::hub::chat(tx, who, place, Act::Read)?;
-            let (page, total) = links::list(tx, chat.id, active, offset, limit)?;
-            let mut shown = Vec::new();
-            for link in page {
-                shown.push(with_agent(tx, link)?);
+            if let Principal::Agent { id, scope: AgentScope::Linked } = who {
+                // Its own record is the only one that it may read.
+                let own = links::get(tx, chat.id, id)?.filter(|link| link.active == active);
+                let total = i64::from(own.is_some());
+                let page = own.filter(|_| offset == 0 && limit > 0).into_iter();
+                return Ok((page.map(|link| with_agent(tx, link)).collect::<Result<_>>()?, total));
             }
-            Ok((shown, total))
+            let (page, total) = links::list(tx, chat.id, active, offset, limit)?;
+            Ok((page.into_iter().map(|link| with_agent(tx, link)).collect::<Result<_>>()?, total))
         };
         self.inner.store.read(read).await
     }
@@ -214,6 +217,9 @@ impl Engine {
     pub async fn chat_agent(&self, who: Principal, place: (ChannelId, ChatId), agent: AgentId) -> Result<(ChatAgent, Agent)> {
         let read = move |tx: &mut Tx| {
             let (_, chat) = access::hub::chat(tx, who, place, Act::Read)?;
+            if access::hub::reads_agent(who, agent).is_err() {
+                return Err(Refused::NO_LINK.into());
+            }
             linked(tx, chat.id, agent)
         };
         self.inner.store.read(read).await

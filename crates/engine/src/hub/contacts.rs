@@ -5,6 +5,7 @@ use domain::hub::{ChannelId, Chat, ChatId, ContactId, Holder, HubId as _};
 use domain::sockets::channel::{IdentityKind, Sender as From};
 use store::Tx;
 use store::hub::contacts::{self, Identity};
+use store::hub::outbox::Whose;
 use store::hub::{Table, chats};
 
 use super::changes::{By, Changes};
@@ -179,9 +180,7 @@ pub(super) fn opted_out(tx: &mut Tx, changes: &mut Changes, chat: &Chat) -> Resu
     for link in store::hub::links::of_chat(tx, chat.id)? {
         super::floor::stop(tx, changes, &link)?;
     }
-    for message in store::hub::outbox::untried(tx, chat.id, false)? {
-        super::deliver::fail(tx, changes, message, "opted_out")?;
-    }
+    super::deliver::withdraw(tx, changes, chat.id, Whose::Everybodys, "opted_out")?;
     changes.note(tx, chat.id, By::Nobody, "opted_out", "The contact wants no more messages")?;
     tracing::info!(contact = %chat.contact.spelled(), channel = %chat.channel, "a contact has opted out");
     changes.chat_updated(chat.id);

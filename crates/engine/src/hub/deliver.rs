@@ -1,10 +1,11 @@
 //! How far messages have come on their way to a platform.
 
 use domain::DeliveryStatus;
-use domain::hub::{Channel, ChatMessage, ChatMessageId, HubId as _};
+use domain::hub::{Channel, ChatId, ChatMessage, ChatMessageId, HubId as _};
 use domain::sockets::channel::{PlatformCode, RefusalKind, StatusNews};
 use serde_json::Value;
 use store::Tx;
+use store::hub::outbox::Whose;
 use store::hub::{chats, contacts, inbound, messages, outbox};
 
 use super::changes::Changes;
@@ -28,6 +29,21 @@ impl Engine {
         };
         self.inner.store.read(read).await
     }
+}
+
+/// Gives up, for a reason of ours, whatever of these messages has not left the chat. What may have left is said to have failed
+/// only when it is known that it has not arrived; it is not sent again in any case.
+///
+/// # Errors
+/// The database's.
+pub(super) fn withdraw(tx: &mut Tx, changes: &mut Changes, chat: ChatId, whose: Whose, why: &str) -> Result<()> {
+    for (message, may_have_left) in outbox::waiting(tx, chat, whose)? {
+        outbox::withdraw(tx, message, why)?;
+        if !may_have_left {
+            fail(tx, changes, message, why)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a message up for a reason of ours. What has not left of it is not sent.

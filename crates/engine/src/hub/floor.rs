@@ -6,7 +6,8 @@ use domain::hub::{AgentId, ChannelId, Chat, ChatAgent, ChatId, ChatView, Floor, 
 use domain::{AccountId, Principal, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::Tx;
-use store::hub::{chats, deliveries, links, messages, outbox};
+use store::hub::outbox::Whose;
+use store::hub::{chats, deliveries, links, messages};
 
 use super::changes::{By, Changes};
 use super::{buffer, call, deliver};
@@ -129,10 +130,7 @@ fn shut_out(tx: &mut Tx, changes: &mut Changes, chat: &Chat) -> Result<()> {
         // What the contact has said so far is the person's business now.
         links::see(tx, link.id, place)?;
     }
-    for message in outbox::untried(tx, chat.id, true)? {
-        deliver::fail(tx, changes, message, "superseded")?;
-    }
-    Ok(())
+    deliver::withdraw(tx, changes, chat.id, Whose::Agents, "superseded")
 }
 
 /// Shuts out what one agent is making for the chat.
@@ -142,6 +140,7 @@ fn shut_out(tx: &mut Tx, changes: &mut Changes, chat: &Chat) -> Result<()> {
 pub(super) fn stop(tx: &mut Tx, changes: &mut Changes, link: &ChatAgent) -> Result<()> {
     links::fence(tx, link.id)?;
     buffer::forget(tx, changes, link)?;
+    deliver::withdraw(tx, changes, link.chat, Whose::Agent(link.agent), "superseded")?;
     match deliveries::newest(tx, link.chat, link.agent)? {
         Some(newest) if call::may_still_answer(tx, &newest, changes.at)? => call::cancel(tx, changes, newest),
         Some(_) | None => Ok(()),

@@ -104,6 +104,9 @@ impl Engine {
             let (_, chat) = access::hub::chat(tx, who, place, Act::Send)?;
             let message = messages::get(tx, id)?.filter(|message| message.chat == chat.id);
             let mut message = message.ok_or(Refused::NO_MESSAGE)?;
+            if let Principal::Agent { id, .. } = who {
+                may_speak(tx, &chat, id)?;
+            }
             if message.status != DeliveryStatus::Failed {
                 return Err(Refused::NOT_FAILED.into());
             }
@@ -217,11 +220,9 @@ fn may_answer(
     agent: AgentId,
     post: &ChatPost,
 ) -> Result<Option<Option<AgentDelivery>>> {
-    if links::get(tx, chat.id, agent)?.is_some_and(|link| !link.active) {
-        return Err(Refused::MUTED.into());
-    }
-    if chat.floor.holder == Holder::User {
-        return Ok(None);
+    match may_speak(tx, chat, agent) {
+        Err(Error::Refused(Refused::TAKEN_OVER)) => return Ok(None),
+        other => other?,
     }
     let delivery = match post.delivery {
         Some(id) => {
@@ -239,6 +240,14 @@ fn may_answer(
         }
     }
     Ok(Some(Some(delivery)))
+}
+
+/// Neither is the agent muted on the chat, nor does a person hold the floor.
+fn may_speak(tx: &mut Tx, chat: &Chat, agent: AgentId) -> Result<()> {
+    if links::get(tx, chat.id, agent)?.is_some_and(|link| !link.active) {
+        return Err(Refused::MUTED.into());
+    }
+    if chat.floor.holder == Holder::User { Err(Refused::TAKEN_OVER.into()) } else { Ok(()) }
 }
 
 /// A reply in the answer to an agent's call. `false`: it may not be sent, and is not.

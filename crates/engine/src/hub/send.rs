@@ -14,7 +14,7 @@ use store::hub::outbox::{self, Part, State};
 use store::hub::{channels, chats, contacts, inbound, messages};
 
 use super::changes::{By, Changes};
-use super::deliver::{code_value, error_type, raise};
+use super::deliver::{self, code_value, error_type, raise};
 use crate::jobs::{Attempt, BackOff, Completed, JobError, Policy, Queue, Repeat, Unique, Work};
 use crate::{Engine, Result};
 
@@ -182,6 +182,9 @@ fn note(tx: &mut Tx, changes: &mut Changes, tried: &Try, ended: Ended) -> Result
     // The message may have been given up or deleted meanwhile; what the platform has taken is noted all the same.
     let Some(message) = messages::get(tx, tried.message.id)? else { return Ok(()) };
     let part = tried.part.clone();
+    if let Some(why) = outbox::withdrawn(tx, message.id, part.part)? {
+        return note_withdrawn(tx, changes, tried, message, ended, &why);
+    }
     match ended {
         Ended::Sent(SendOutcome::Accepted(accepted)) => taken(tx, changes, tried, message, *accepted),
         Ended::Found(Found::Yes(accepted)) => taken(tx, changes, tried, message, accepted),
@@ -214,6 +217,31 @@ fn note(tx: &mut Tx, changes: &mut Changes, tried: &Try, ended: Ended) -> Result
     }
 }
 
+/// As [`note`], for a part that was withdrawn while the attempt was under way: it has arrived, or it never will.
+fn note_withdrawn(tx: &mut Tx, changes: &mut Changes, tried: &Try, message: ChatMessage, ended: Ended, why: &str) -> Result<()> {
+    let marked = Part {
+        error: Some(why.to_owned()),
+        error_code: Some(outbox::WITHDRAWN.to_owned()),
+        is_unknown: true,
+        ..tried.part.clone()
+    };
+    let wait_until =
+        |tx: &mut Tx, next_at: Timestamp| Ok(outbox::update(tx, &Part { next_at, ..marked.clone() }, State::Queued)?);
+    let known_by = Timestamp(marked.first_tried_at.unwrap_or(changes.at).0 + KNOWN_AFTER_MS);
+    match ended {
+        Ended::Sent(SendOutcome::Accepted(accepted)) => taken(tx, changes, tried, message, *accepted),
+        Ended::Found(Found::Yes(accepted)) => taken(tx, changes, tried, message, accepted),
+        Ended::Sent(SendOutcome::Unknown) => wait_until(tx, Timestamp(changes.at.0 + LOOK_UP_AFTER_MS)),
+        Ended::Found(Found::No) if known_by > changes.at => wait_until(tx, known_by),
+        Ended::Found(Found::TryAgain) if !is_over(changes, &marked) => {
+            wait_until(tx, Timestamp(changes.at.0 + wait_ms(marked.attempts, marked.message)))
+        }
+        Ended::Sent(SendOutcome::Retry { .. } | SendOutcome::Refused(..))
+        | Ended::Found(Found::No | Found::TryAgain | Found::RepeatIsHarmless | Found::CannotTell)
+        | Ended::NoConnector => deliver::fail(tx, changes, message.id, why),
+    }
+}
+
 /// The platform has the part. The message is sent when it has all of them.
 fn taken(tx: &mut Tx, changes: &mut Changes, tried: &Try, mut message: ChatMessage, accepted: Accepted) -> Result<()> {
     let part = Part {
@@ -232,9 +260,13 @@ fn taken(tx: &mut Tx, changes: &mut Changes, tried: &Try, mut message: ChatMessa
     {
         chats::set_contact(tx, chat.id, &chat.name, address, &chat.meta)?;
     }
-    let is_whole = outbox::of_message(tx, message.id)?.iter().all(|(_, state)| *state == State::Sent);
-    if !is_whole {
+    let parts = outbox::of_message(tx, message.id)?;
+    if parts.iter().any(|(_, state)| *state == State::Queued) {
         return Ok(());
+    }
+    if let Some((cut, _)) = parts.iter().find(|(_, state)| *state == State::Failed) {
+        // The rest of it was withdrawn while this part was on its way.
+        return deliver::fail(tx, changes, message.id, cut.error.as_deref().unwrap_or("superseded"));
     }
     accepted_meta(&mut message.meta, &accepted);
     message.external_id = accepted.external_id.clone();

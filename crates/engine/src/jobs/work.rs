@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Completed};
+use crate::accounts::ForgetAccount;
 use crate::{Error, hub, rules};
 
 /// A kind of job. The struct itself is what is stored, as JSON, so its fields must stay readable by later versions.
@@ -153,9 +154,11 @@ impl Kinds {
             .with::<hub::RunBuiltin>()
             .with::<hub::ReplyDue>()
             .with::<hub::ReturnFloor>()
+            .with::<hub::RestAgent>()
             .with::<hub::SendQueued>()
             .with::<hub::ListenToChannel>()
             .with::<rules::RefreshRule>()
+            .with::<ForgetAccount>()
     }
 
     /// Adds a kind.

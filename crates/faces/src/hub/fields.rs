@@ -9,6 +9,7 @@ use axum::http::Uri;
 use serde_json::{Map, Value, json};
 
 use super::error::{HubError, NUL, value_error};
+use super::json_fault;
 use crate::kit::json::{self, BadJson};
 use crate::kit::query::Query;
 
@@ -271,18 +272,12 @@ fn missing(loc: Value, input: &Value) -> Value {
     json!({"type": "missing", "loc": loc, "msg": "Field required", "input": input})
 }
 
-/// Where it stops being JSON, as far as can be told.
+/// Where it stops being JSON, and why. What only our own reader does not take has no place.
 fn json_invalid(bytes: &[u8]) -> Value {
-    let position = match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
-        Err(error) => {
-            let lines = bytes.split(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
-            lines.map(|line| line.len() + 1).sum::<usize>() + error.column().saturating_sub(1)
-        }
-        Ok(_) => 0,
-    };
+    let text = String::from_utf8_lossy(bytes);
+    let (position, reason) = json_fault::find(&text).unwrap_or((0, "Not valid JSON"));
     json!({
-        "type": "json_invalid", "loc": ["body", position], "msg": "JSON decode error", "input": {},
-        "ctx": {"error": "not valid JSON"},
+        "type": "json_invalid", "loc": ["body", position], "msg": "JSON decode error", "input": {}, "ctx": {"error": reason},
     })
 }
 

@@ -9,6 +9,7 @@ mod contacts;
 mod error;
 mod fields;
 pub(crate) mod incoming;
+mod json_fault;
 mod limit;
 pub(crate) mod outgoing;
 mod routes;

@@ -210,8 +210,9 @@ pub async fn require(State(app): State<App>, mut request: Request, next: Next) -
 fn needs_proof(path: &str) -> bool {
     let without_slash = path.strip_suffix('/').unwrap_or(path);
     match without_slash {
-        // The hub asks in its own way, and `/ws/stats` is the hub's.
+        // The hub asks in its own way, and `/ws/stats` is the hub's; a platform proves itself by its signature.
         "/ws" | "/ws/stats" | "/api/sign-in" => false,
+        path if path.starts_with("/api/inbound/") => false,
         _ => ["/api", "/ws", "/query", "/rules", "/patterns"]
             .iter()
             .any(|prefix| without_slash.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))),

@@ -291,6 +291,16 @@ pub fn delete(tx: &mut Tx, id: ChatId, at: Timestamp) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Chats that name the account as responsible, or as who holds the floor.
+///
+/// # Errors
+/// The database's.
+pub fn of_account(tx: &mut Tx, id: AccountId) -> Result<Vec<ChatId>, StoreError> {
+    let sql = "SELECT id FROM chat WHERE assigned_id = $1 OR floor_account_id = $1 ORDER BY id";
+    let rows = tx.query(sql, &[id.uuid().into()])?;
+    rows.iter().map(|row| Ok(ChatId::from_uuid(row.get::<Uuid>(0)?))).collect()
+}
+
 /// Takes an account out of everything that names it.
 ///
 /// # Errors

@@ -81,6 +81,34 @@ pub fn awake(tx: &mut Tx, chat: ChatId) -> Result<Vec<ChatAgent>, StoreError> {
     tx.query(&sql, &[chat.uuid().into()])?.iter().map(link).collect()
 }
 
+/// Some links of the agent on which a burst grows or a call is open.
+///
+/// # Errors
+/// The database's.
+pub fn at_work(tx: &mut Tx, agent: AgentId, limit: i64) -> Result<Vec<ChatAgent>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM chat_agent l WHERE l.agent_id = $1 AND (l.pending_since IS NOT NULL OR EXISTS \
+         (SELECT 1 FROM agent_delivery d WHERE d.chat_id = l.chat_id AND d.agent_id = l.agent_id \
+         AND d.state = 'open')) ORDER BY l.id LIMIT $2"
+    );
+    tx.query(&sql, &[agent.uuid().into(), limit.into()])?.iter().map(link).collect()
+}
+
+/// Some chats of the agent that agents are said to hold although none is awake, or nobody although one is.
+///
+/// # Errors
+/// The database's.
+pub fn held_wrongly(tx: &mut Tx, agent: AgentId, limit: i64) -> Result<Vec<ChatId>, StoreError> {
+    let awake = "EXISTS (SELECT 1 FROM chat_agent o JOIN agent g ON g.id = o.agent_id \
+                 WHERE o.chat_id = c.id AND o.active = 1 AND g.is_active = 1)";
+    let sql = format!(
+        "SELECT c.id FROM chat_agent l JOIN chat c ON c.id = l.chat_id WHERE l.agent_id = $1 \
+         AND ((c.floor = 'agent' AND NOT {awake}) OR (c.floor = 'none' AND {awake})) ORDER BY c.id LIMIT $2"
+    );
+    let rows = tx.query(&sql, &[agent.uuid().into(), limit.into()])?;
+    rows.iter().map(|row| Ok(ChatId::from_uuid(row.get::<Uuid>(0)?))).collect()
+}
+
 /// # Errors
 /// The database's.
 pub fn set_active(tx: &mut Tx, id: ChatAgentId, active: bool) -> Result<(), StoreError> {

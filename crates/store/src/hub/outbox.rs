@@ -1,7 +1,7 @@
 //! Messages on their way to a platform, a row for each part. Those of one chat leave in the order of their places.
 
 use domain::Timestamp;
-use domain::hub::{ChannelId, ChatId, ChatMessageId, HubId as _};
+use domain::hub::{AgentId, ChannelId, ChatId, ChatMessageId, HubId as _};
 use uuid::Uuid;
 
 use crate::{Row, StoreError, Tx, Value};
@@ -30,6 +30,9 @@ pub struct Part {
 
 const COLUMNS: &str = "o.message_id, o.part, o.chat_id, o.channel_id, o.place, o.text, o.attempts, o.next_at, \
     o.first_tried_at, o.is_unknown, o.external_id, o.error, o.error_code, o.created_at";
+
+/// The code of a part that may have left, and is not to be sent again.
+pub const WITHDRAWN: &str = "withdrawn";
 
 /// Queues a message's parts.
 ///
@@ -131,18 +134,57 @@ pub fn update(tx: &mut Tx, part: &Part, state: State) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Queued messages of a chat that nothing has been tried of yet; with `agents`, those of agents alone.
+/// Whose messages are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    Everybodys,
+    Agents,
+    Agent(AgentId),
+}
+
+/// Messages of a chat of which something is queued, and whether what became of the last attempt is not known.
 ///
 /// # Errors
 /// The database's.
-pub fn untried(tx: &mut Tx, chat: ChatId, agents: bool) -> Result<Vec<ChatMessageId>, StoreError> {
-    let only = if agents { " AND m.sender = 'AGENT'" } else { "" };
+pub fn waiting(tx: &mut Tx, chat: ChatId, whose: Whose) -> Result<Vec<(ChatMessageId, bool)>, StoreError> {
+    let mut values: Vec<Value> = vec![chat.uuid().into()];
+    let only = match whose {
+        Whose::Everybodys => "",
+        Whose::Agents => " AND m.sender = 'AGENT'",
+        Whose::Agent(agent) => {
+            values.push(agent.uuid().into());
+            " AND m.agent_id = $2"
+        }
+    };
     let sql = format!(
-        "SELECT DISTINCT o.message_id FROM outbox o JOIN chat_message m ON m.id = o.message_id \
-         WHERE o.chat_id = $1 AND o.state = 'queued' AND o.attempts = 0 AND o.part = 0{only}"
+        "SELECT o.message_id, max(o.is_unknown) FROM outbox o JOIN chat_message m ON m.id = o.message_id \
+         WHERE o.chat_id = $1 AND o.state = 'queued'{only} GROUP BY o.message_id"
     );
-    let rows = tx.query(&sql, &[chat.uuid().into()])?;
-    rows.iter().map(|row| Ok(ChatMessageId::from_uuid(row.get::<Uuid>(0)?))).collect()
+    let rows = tx.query(&sql, &values)?;
+    rows.iter().map(|row| Ok((ChatMessageId::from_uuid(row.get::<Uuid>(0)?), row.get::<i64>(1)? != 0))).collect()
+}
+
+/// Gives up what has not left of a message. A part that may have left is asked about, but not sent again.
+///
+/// # Errors
+/// The database's.
+pub fn withdraw(tx: &mut Tx, message: ChatMessageId, why: &str) -> Result<(), StoreError> {
+    let values = [message.uuid().into(), why.into(), WITHDRAWN.into()];
+    let of_message = "WHERE message_id = $1 AND state = 'queued'";
+    let unsent = format!("UPDATE outbox SET state = 'failed', error = $2, error_code = NULL {of_message} AND is_unknown = 0");
+    tx.execute(&unsent, &values[..2])?;
+    tx.execute(&format!("UPDATE outbox SET error = $2, error_code = $3 {of_message}"), &values)?;
+    Ok(())
+}
+
+/// Why the part is not to be sent again, if it was withdrawn while an attempt was under way.
+///
+/// # Errors
+/// The database's.
+pub fn withdrawn(tx: &mut Tx, message: ChatMessageId, part: i64) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT error FROM outbox WHERE message_id = $1 AND part = $2 AND state = 'queued' AND error_code = $3";
+    let found = tx.query_one(sql, &[message.uuid().into(), part.into(), WITHDRAWN.into()])?;
+    found.map_or(Ok(None), |row| row.get(0))
 }
 
 /// Gives up what has not left of a message.

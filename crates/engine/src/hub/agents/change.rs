@@ -8,6 +8,7 @@ use store::hub::{Table, agents};
 
 use super::tokens::{self, AgentToken};
 use crate::accounts::{Secret, fresh};
+use crate::hub::{Changes, rest};
 use crate::{Engine, Error, Refused, Result, access};
 
 /// The values of an agent; `None` stays as it is, or is the default. What may be nothing is an `Option` in the `Option`.
@@ -73,13 +74,18 @@ pub(super) async fn create(engine: &Engine, who: Principal, new: AgentChange) ->
 pub(super) async fn change(engine: &Engine, who: Principal, id: AgentId, change: AgentChange) -> Result<Agent> {
     access::hub::admin(who)?;
     check(engine, &change).await?;
-    let rights = engine.rights();
+    let (rights, queue, now) = (engine.rights(), engine.queue(), engine.inner.clock.now());
     engine
         .inner
         .store
         .write(move |tx| {
-            let agent = change.applied_to(known(tx, id)?);
+            let before = known(tx, id)?;
+            let was_active = before.is_active;
+            let agent = change.applied_to(before);
             agents::update(tx, &agent)?;
+            if agent.is_active != was_active {
+                rest::begin(tx, &queue, id, now)?;
+            }
             rights.change_with(tx);
             Ok(agent)
         })
@@ -88,18 +94,22 @@ pub(super) async fn change(engine: &Engine, who: Principal, id: AgentId, change:
 
 pub(super) async fn delete(engine: &Engine, who: Principal, id: AgentId, hard: bool) -> Result<()> {
     access::hub::admin(who)?;
-    let rights = engine.rights();
+    let (rights, mut changes) = (engine.rights(), Changes::of(engine));
     engine
         .inner
         .store
         .write(move |tx| {
             let agent = known(tx, id)?;
             rights.change_with(tx);
-            if hard {
-                store::hub::tokens::delete_of_agent(tx, id)?;
-                return Ok(agents::delete(tx, id)?);
+            agents::update(tx, &Agent { is_active: false, ..agent })?;
+            if !hard {
+                return rest::begin(tx, &changes.queue, id, changes.at);
             }
-            Ok(agents::update(tx, &Agent { is_active: false, ..agent })?)
+            // Its chats are known by its links, which go with it.
+            rest::settle(tx, &mut changes, id, i64::from(u32::MAX))?;
+            store::hub::tokens::delete_of_agent(tx, id)?;
+            agents::delete(tx, id)?;
+            changes.end(tx)
         })
         .await
 }
