@@ -9,7 +9,7 @@ mod planted;
 mod player;
 mod referee;
 mod referee_assistant;
-mod signing;
+pub mod signing;
 mod stage;
 mod story;
 mod types;

@@ -23,11 +23,16 @@ pub fn twilio(token: &str, url: &str, form: &[(String, String)]) -> String {
     base64(&hmac(&SHA1_FOR_LEGACY_USE_ONLY, token.as_bytes(), data.as_bytes()))
 }
 
+/// The `v1,` entry of Standard Webhooks.
+pub fn standard_webhook(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> String {
+    let key = unbase64(secret.strip_prefix("whsec_").expect("a secret"));
+    let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
+    format!("v1,{}", base64(&hmac(&SHA256, &key, &signed)))
+}
+
 /// Whether one of the `v1,` entries is the signature of Standard Webhooks.
 pub fn standard_webhook_holds(secret: &str, id: &str, timestamp: &str, body: &[u8], header: &str) -> bool {
-    let Some(key) = secret.strip_prefix("whsec_").map(unbase64) else { return false };
-    let signed = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
-    let expected = format!("v1,{}", base64(&hmac(&SHA256, &key, &signed)));
+    let expected = standard_webhook(secret, id, timestamp, body);
     header.split(' ').any(|entry| entry == expected)
 }
 
