@@ -236,7 +236,7 @@ test('a member sees the inbox once let into a channel, and nothing to set up', a
   await row(other.page, 'hello').waitFor();
   assert.equal(await other.page.getByRole('link', { name: /^(Settings|Connect|Agents|People)/ }).count(), 0);
   await other.page.getByRole('button', { name: 'Take over' }).click();
-  await other.page.getByText(/^You have taken over/).waitFor();
+  await other.page.getByText(/^You have taken over until/).waitFor();
 
   // The owner sees who has it, and makes the member responsible.
   await openInbox(page);
