@@ -56,6 +56,9 @@ pub enum Error {
     RateLimited { retry_after_ms: u64 },
     #[error("the storage is full")]
     StorageFull,
+    /// The database is away for the moment.
+    #[error("the database cannot be reached")]
+    Unavailable,
     /// A failure of ours. It has been logged where it arose; its words are not for clients.
     #[error("{0}")]
     Internal(String),
@@ -66,13 +69,13 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Full => Self::StorageFull,
             StoreError::NulInText => Self::InvalidText,
+            StoreError::Unreachable(_) => {
+                tracing::warn!(%error, "a request cannot be served");
+                Self::Unavailable
+            }
             // The closure that has met it is about to be repeated.
             StoreError::Conflict(_) => Self::Internal("another transaction was in the way".to_owned()),
-            StoreError::Duplicate
-            | StoreError::Io(_)
-            | StoreError::Unreachable(_)
-            | StoreError::Failed(_)
-            | StoreError::Poisoned => {
+            StoreError::Duplicate | StoreError::Io(_) | StoreError::Failed(_) | StoreError::Poisoned => {
                 tracing::error!(%error, "the database failed");
                 Self::Internal("the database failed".to_owned())
             }

@@ -107,7 +107,7 @@ impl From<Error> for JobError {
         let reason = error.to_string();
         match error {
             Error::RateLimited { retry_after_ms } => Self::Retry { reason, after_ms: Some(retry_after_ms) },
-            Error::StorageFull | Error::Internal(_) | Error::Busy | Error::QueueFull => Self::retry(reason),
+            Error::StorageFull | Error::Unavailable | Error::Internal(_) | Error::Busy | Error::QueueFull => Self::retry(reason),
             Error::NotFound
             | Error::Forbidden
             | Error::EmptyMessage

@@ -78,7 +78,9 @@ impl From<Error> for Refused {
                 let refusal = Refusal::from(error);
                 let text = refusal.text(Form::Assistant);
                 match refusal {
-                    Refusal::Internal | Refusal::StorageFull => Self::because(format!("Server error: {text}"), refusal.code()),
+                    Refusal::Internal | Refusal::StorageFull | Refusal::Unavailable => {
+                        Self::because(format!("Server error: {text}"), refusal.code())
+                    }
                     _ => Self::because(text, refusal.code()),
                 }
             }
@@ -359,7 +361,7 @@ fn nothing_to_cancel() -> Refused {
 
 fn not_started(error: Error) -> Refused {
     match error {
-        Error::Internal(_) | Error::StorageFull => {
+        Error::Internal(_) | Error::StorageFull | Error::Unavailable => {
             let refusal = Refusal::from(error);
             Refused::because(format!("Failed to start session: {}", refusal.text(Form::Assistant)), refusal.code())
         }

@@ -130,6 +130,8 @@ pub enum Refusal {
         retry_after_ms: u64,
     },
     StorageFull,
+    /// The database is away.
+    Unavailable,
     Internal,
 }
 
@@ -154,6 +156,7 @@ impl From<Error> for Refusal {
             Error::InvalidValue { field, reason } => Self::InvalidValue { field, reason },
             Error::RateLimited { retry_after_ms } => Self::RateLimited { retry_after_ms },
             Error::StorageFull => Self::StorageFull,
+            Error::Unavailable => Self::Unavailable,
             Error::Internal(_) => Self::Internal,
         }
     }
@@ -223,6 +226,7 @@ impl Refusal {
             Self::InvalidValue { .. } => "invalid_field",
             Self::RateLimited { .. } => "rate_limited",
             Self::StorageFull => "storage_full",
+            Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
     }
@@ -274,6 +278,7 @@ impl Refusal {
             Self::Busy | Self::QueueFull | Self::NoQuestion | Self::ProjectExists => StatusCode::CONFLICT,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -339,6 +344,7 @@ impl Refusal {
             Self::InvalidValue { field, reason } => return format!("{field}: {reason}"),
             Self::RateLimited { .. } => "Too many requests",
             Self::StorageFull => "Storage is full",
+            Self::Unavailable => "The server cannot reach its database at the moment",
             Self::Internal => "Something went wrong on the server",
         };
         text.to_owned()
@@ -365,6 +371,9 @@ impl Refusal {
             Self::RateLimited { retry_after_ms } => {
                 let seconds = retry_after_ms.div_ceil(1000).max(1);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Self::Unavailable => {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Unauthenticated | Self::Hub(Refused { kind: RefusedKind::Unauthenticated, .. }) => {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -86,7 +86,7 @@ impl From<engine::Error> for Refused {
         let retryable = match &error {
             Error::InvalidText => return Self::invalid_text(),
             Error::RateLimited { retry_after_ms } => return Self::too_many_frames(*retry_after_ms),
-            Error::Busy | Error::QueueFull | Error::StorageFull | Error::Internal(_) => true,
+            Error::Busy | Error::QueueFull | Error::StorageFull | Error::Unavailable | Error::Internal(_) => true,
             Error::NotFound
             | Error::Forbidden
             | Error::EmptyMessage

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::campaign_kill::settle;
-use crate::campaign_support::{Api, PATIENCE, luck, sized};
+use crate::campaign_support::{Api, PATIENCE, dashed, luck, sized};
 use crate::checker::{Evidence, check};
+use crate::harness_http::{Client, Request};
 use crate::harness_luck::Luck;
 use crate::ledger::{Face, Fact, Fate, Ledger, Manner, PLAIN, Reader, Seen};
 use crate::nodes_cluster::{Cluster, Line, State};
@@ -244,6 +245,28 @@ async fn a_rolling_restart_loses_nothing() {
         );
         cluster.end().await;
     }
+}
+
+/// Whoever cannot be served because the database is away is told that, and when to come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_away_is_no_fault_of_the_server() {
+    let upstream = Upstream::start().await;
+    let cluster = Cluster::start(&upstream, 1, Line::Notify).await;
+    let api = cluster.apis()[0];
+    let conversation = api.conversation().await;
+    cluster.links[0].set(State::Cut);
+    let client = Client::new(api.address);
+    let path = format!("/api/sessions/{}/messages", dashed(&conversation));
+    let refused = client.send(Request::get(&path)).await;
+    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
+    assert_eq!(refused.json()["code"], "unavailable");
+    cluster.links[0].set(State::Open);
+    let mut status = 503;
+    while status == 503 {
+        status = client.send(Request::get(&path)).await.status();
+    }
+    assert_eq!(status, 200);
+    cluster.end().await;
 }
 
 /// The turns of a node that is killed are another's soon.

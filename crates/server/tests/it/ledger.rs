@@ -301,6 +301,8 @@ impl Events {
         };
         match Self::send(api, request).await? {
             Ok(events) => Ok(events),
+            // The database is away, and whoever waits for it too long is told so.
+            Err((503, _)) => Err(Broken),
             Err((status, answer)) => panic!("no stream of events: {status} {answer}"),
         }
     }

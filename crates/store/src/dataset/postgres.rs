@@ -1,14 +1,16 @@
 //! A data set in PostgreSQL, read by a role of its own: one connection for each run, a read-only transaction that is always
 //! rolled back, and the extended protocol, which takes one statement.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{CancelToken, Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use super::postgres_role::{self, Role};
@@ -16,6 +18,8 @@ use super::postgres_schema;
 use super::postgres_values::{cell, cell_type};
 use super::run::{BATCH_ROWS, Batch, CellRow, CellType, Limits, Meter, Ran, ResultColumn, RunError, distinct_names};
 use super::schema::Schema;
+use crate::PostgresUrl;
+use crate::postgres::connector;
 
 /// Connections at once; the role's own limit is the same.
 const CONNECTIONS: usize = 8;
@@ -28,12 +32,20 @@ const DROP_AFTER: Duration = Duration::from_secs(1);
 const LOCK_TIMEOUT_MS: u64 = 500;
 
 /// The database, as the reader sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PostgresSet {
-    config: Arc<Config>,
+    url: Arc<PostgresUrl>,
+    /// How it is reached; `Err` says why not.
+    way: Arc<OnceLock<Result<MakeRustlsConnect, String>>>,
     /// The one schema that rules may read.
     schema: String,
     places: Arc<Semaphore>,
+}
+
+impl fmt::Debug for PostgresSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSet").field("url", &self.url).field("schema", &self.schema).finish_non_exhaustive()
+    }
 }
 
 /// A way to the database is not understood. The address, which may hold a password, is not repeated.
@@ -45,9 +57,9 @@ impl PostgresSet {
     /// # Errors
     /// [`BadAddress`].
     pub fn new(address: &str, schema: &str) -> Result<Self, BadAddress> {
-        let mut config: Config = address.parse().map_err(|_| BadAddress)?;
-        config.application_name("colloquy-rules").connect_timeout(CONNECTING);
-        Ok(Self { config: Arc::new(config), schema: schema.to_owned(), places: Arc::new(Semaphore::new(CONNECTIONS)) })
+        let url = PostgresUrl::read(address, "colloquy-rules").map_err(|_| BadAddress)?;
+        let (url, places) = (Arc::new(url), Arc::new(Semaphore::new(CONNECTIONS)));
+        Ok(Self { url, way: Arc::default(), schema: schema.to_owned(), places })
     }
 
     /// The same database, with another schema to read.
@@ -126,7 +138,7 @@ impl PostgresSet {
             () = cancel.cancelled() => {}
             () = tokio::time::sleep_until(deadline + CANCEL_AFTER) => {}
         }
-        ask_to_cancel(token).await;
+        ask_to_cancel(token, self.way()?).await;
         let over = if cancel.is_cancelled() { RunError::Cancelled } else { RunError::Timeout };
         match timeout_at(Instant::now() + DROP_AFTER, all).await {
             Ok(Ok(done)) => Ok(done),
@@ -135,8 +147,17 @@ impl PostgresSet {
         }
     }
 
+    fn way(&self) -> Result<MakeRustlsConnect, RunError> {
+        // The certificates of the system are many.
+        let way = self.way.get_or_init(|| connector(&self.url));
+        way.clone().map_err(|reason| {
+            tracing::warn!(reason, "the data set of the rules cannot be reached safely");
+            RunError::Unavailable("the way to the database is not safe".to_owned())
+        })
+    }
+
     async fn connect(&self) -> Result<Client, RunError> {
-        let connecting = timeout(CONNECTING, self.config.connect(NoTls)).await;
+        let connecting = timeout(CONNECTING, self.url.config.connect(self.way()?)).await;
         let (client, connection) = connecting
             .map_err(|_| RunError::Unavailable("the database does not answer".to_owned()))?
             .map_err(|error| unavailable(&error))?;
@@ -211,9 +232,9 @@ async fn send(sender: &Sender<Batch>, batch: Batch) -> Result<(), RunError> {
     sender.send(batch).await.map_err(|_| RunError::Abandoned)
 }
 
-async fn ask_to_cancel(token: CancelToken) {
+async fn ask_to_cancel(token: CancelToken, way: MakeRustlsConnect) {
     // A database that does not even take this loses the connection.
-    let _ = timeout(DROP_AFTER, token.cancel_query(NoTls)).await;
+    let _ = timeout(DROP_AFTER, token.cancel_query(way)).await;
 }
 
 fn unavailable(error: &tokio_postgres::Error) -> RunError {

@@ -17,7 +17,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// The address of a PostgreSQL database. It may hold a password, which nothing shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
-    pub(super) config: Config,
+    pub(crate) config: Config,
     /// PEM file with the certificates of those who may vouch for the server, instead of the system's.
     pub(super) root_certificates: Option<PathBuf>,
 }
@@ -28,12 +28,24 @@ impl PostgresUrl {
     /// # Errors
     /// The address is not understood. The error does not repeat it.
     pub(crate) fn parse(text: &str) -> Result<Self, OpenError> {
+        let url = Self::read(text, "colloquy")?;
+        if url.config.get_hosts().is_empty() && url.config.get_hostaddrs().is_empty() {
+            return Err(OpenError::BadUrl("there is no host in it".to_owned()));
+        }
+        if url.config.get_dbname().is_none() && url.config.get_user().is_none() {
+            return Err(OpenError::BadUrl("there is neither a user nor a database in it".to_owned()));
+        }
+        Ok(url)
+    }
+
+    /// Reads the same, or `KEY='VALUE'…`, of a database that is not ours. It is told that `who` asks.
+    ///
+    /// # Errors
+    /// The address is not understood. The error does not repeat it.
+    pub(crate) fn read(text: &str, who: &str) -> Result<Self, OpenError> {
         let (text, root_certificates) = without_certificates(text)?;
         let wrong = |error: tokio_postgres::Error| OpenError::BadUrl(super::statement::sentence(&error));
         let mut config: Config = text.parse().map_err(wrong)?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(OpenError::BadUrl("there is no host in it".to_owned()));
-        }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECTING);
         }
@@ -42,10 +54,7 @@ impl PostgresUrl {
         }
         config.keepalives_idle(SILENCE);
         if config.get_application_name().is_none() {
-            config.application_name("colloquy");
-        }
-        if config.get_dbname().is_none() && config.get_user().is_none() {
-            return Err(OpenError::BadUrl("there is neither a user nor a database in it".to_owned()));
+            config.application_name(who);
         }
         Ok(Self { config, root_certificates })
     }
@@ -58,7 +67,9 @@ impl PostgresUrl {
 
 /// Without the options that the driver does not know: `sslrootcert`, and the stricter modes, which `require` is here.
 fn without_certificates(text: &str) -> Result<(String, Option<PathBuf>), OpenError> {
-    let Some((address, options)) = text.split_once('?') else { return Ok((text.to_owned(), None)) };
+    let Some((address, options)) = text.split_once('?').filter(|_| text.contains("://")) else {
+        return Ok((text.to_owned(), None));
+    };
     let mut file = None;
     let mut kept = Vec::new();
     for option in options.split('&').filter(|option| !option.is_empty()) {

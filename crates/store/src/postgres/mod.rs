@@ -22,6 +22,7 @@ pub use address::PostgresUrl;
 pub(crate) use alone::Alone;
 pub use notify::Notify;
 pub(crate) use session::{Access, Session};
+pub(crate) use tls::connector;
 
 use crate::work::Job;
 use crate::{OpenError, StoreError};

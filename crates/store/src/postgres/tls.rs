@@ -14,7 +14,7 @@ use super::PostgresUrl;
 
 /// # Errors
 /// In words: the certificates that are to be trusted cannot be read.
-pub(super) fn connector(url: &PostgresUrl) -> Result<MakeRustlsConnect, String> {
+pub(crate) fn connector(url: &PostgresUrl) -> Result<MakeRustlsConnect, String> {
     let crypto = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&crypto)).with_safe_default_protocol_versions();
     let builder = builder.map_err(|e| e.to_string())?;

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store::dataset::{DataSet, Engine, Limits, PostgresSet, RunError, SAMPLE_SQL, Schema, check};
+use store::dataset::{Cell, DataSet, Engine, Limits, PostgresSet, RunError, SAMPLE_SQL, Schema, check};
 use tokio_postgres::{Client, NoTls};
 
 use crate::dataset_world::{Luck, hostile, mutated};
 use crate::executor_sqlite::{LIMITS, run, tells_the_token};
 use crate::guard::GOOD_POSTGRES;
+use crate::own_server::OwnServer;
 
 const VARIABLE: &str = "COLLOQUY_TEST_POSTGRES";
 /// The contract's 2.1 s, and what a machine with other work adds.
@@ -36,6 +37,27 @@ const EVERYTHING: &str = "
         UNION ALL SELECT 'lock ' || count(*)::text FROM pg_locks
             WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ) parts";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_set_is_reached_as_safely_as_its_address_asks() {
+    let server = OwnServer::start(&["-c ssl=on"]);
+    let (plain, options) = server.url.split_once('?').unwrap();
+    let encrypted = async |address: &str| {
+        let set = PostgresSet::new(address, "pg_catalog").unwrap();
+        let schema = Arc::new(set.schema().await?);
+        let sql = "select ssl::text from pg_catalog.pg_stat_ssl where pid = pg_catalog.pg_backend_pid()";
+        let (ran, rows) = run(&DataSet::Postgres(set), &schema, sql, LIMITS).await;
+        ran.map(|_| rows)
+    };
+    let yes = vec![vec![Cell::Text("true".to_owned())]];
+    assert_eq!(encrypted(&server.url).await, Ok(yes.clone()), "the certificate is known");
+    assert_eq!(encrypted(plain).await, Ok(yes), "it is encrypted if the server can");
+    assert_eq!(encrypted(&format!("{plain}?sslmode=disable")).await, Ok(vec![vec![Cell::Text("false".to_owned())]]));
+    // Nobody vouches for the server.
+    let refused = encrypted(&format!("{plain}?sslmode=require")).await;
+    assert!(matches!(refused, Err(RunError::Unavailable(_))), "{refused:?}");
+    assert!(options.contains("verify-full"));
+}
 
 struct World {
     admin: Client,
