@@ -256,5 +256,7 @@ fn finds_planted_faults(evidence: Evidence<'_>) {
     let mut twice = evidence.sends.to_vec();
     twice.push(Call { id: "message_2222222222".to_owned(), ..twice[0].clone() });
     finds(Evidence { sends: &twice, ..evidence }, "2 answers");
-    finds(Evidence { sends: &evidence.sends[1..], deaths: &[], ..evidence }, "0 answers");
+    // It may have been sent twice.
+    let unsent: Vec<Call> = evidence.sends.iter().filter(|send| send.id != evidence.sends[0].id).cloned().collect();
+    finds(Evidence { sends: &unsent, ..evidence }, "0 answers");
 }
