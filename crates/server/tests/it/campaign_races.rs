@@ -94,12 +94,21 @@ async fn end_everything(api: Api, conversation: &str) -> WholeLog {
         if quiet > 2
             && let Some(log) = whole_log(api, conversation).await
             && log.answered.len() == log.outcomes.len()
+            // On a slow disk a turn that waits may take its time to start.
+            && turns_of_messages(api, conversation).await.iter().all(|turn| log.outcomes.iter().any(|(ended, _)| ended == turn))
         {
             return log;
         }
         assert!(Instant::now() < deadline, "a turn is stuck");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// The turns that answer what was said, whether they have started or not.
+async fn turns_of_messages(api: Api, conversation: &str) -> Vec<String> {
+    let messages = api.get(&format!("/api/sessions/{}/messages", dashed(conversation))).await;
+    let said = messages.as_array().into_iter().flatten().filter(|message| message["role"] == "user");
+    said.map(|message| hex(&message["turnId"])).filter(|turn| !turn.is_empty()).collect()
 }
 
 struct Client {
