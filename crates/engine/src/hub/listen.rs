@@ -35,7 +35,7 @@ pub(crate) struct ListenToChannel {
 /// # Errors
 /// The database's.
 pub(crate) fn listen(tx: &mut Tx, queue: &Queue, channel: ChannelId) -> Result<()> {
-    ListenToChannel { channel, is_set_up: false, failures: 0 }.enqueue(tx, queue, queue.now())
+    ListenToChannel { channel, is_set_up: false, failures: 0 }.enqueue(tx, queue, queue.now(), Repeat::Replace)
 }
 
 /// Begins to listen to every channel: the public address may be another than it was.
@@ -99,10 +99,15 @@ impl Work for ListenToChannel {
 }
 
 impl ListenToChannel {
-    fn enqueue(&self, tx: &mut Tx, queue: &Queue, at: Timestamp) -> Result<()> {
+    fn enqueue(&self, tx: &mut Tx, queue: &Queue, at: Timestamp, repeat: Repeat) -> Result<()> {
         let key = self.channel.spelled();
-        queue.enqueue(tx, self, at, Some(Unique { key: &key, repeat: Repeat::Replace }))?;
+        queue.enqueue(tx, self, at, Some(Unique { key: &key, repeat }))?;
         Ok(())
+    }
+
+    /// Unless a change has begun to listen anew meanwhile.
+    fn go_on(&self, tx: &mut Tx, queue: &Queue, at: Timestamp) -> Result<()> {
+        self.enqueue(tx, queue, at, Repeat::Keep)
     }
 
     async fn after_telling(
@@ -183,13 +188,6 @@ impl ListenToChannel {
             self.go_on(tx, &queue, Timestamp(queue.now().0 + pause_ms))
         };
         attempt.complete(effects).await
-    }
-
-    /// Unless a change has begun to listen anew meanwhile.
-    fn go_on(&self, tx: &mut Tx, queue: &Queue, at: Timestamp) -> Result<()> {
-        let key = self.channel.spelled();
-        queue.enqueue(tx, self, at, Some(Unique { key: &key, repeat: Repeat::Keep }))?;
-        Ok(())
     }
 }
 
