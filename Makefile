@@ -28,10 +28,10 @@ test-rust: web/dist/index.html
 test-web: web/node_modules/.installed
 	cd web && npm test
 
-test-e2e: web/dist/index.html e2e/node_modules/.installed
+test-e2e: web/dist/index.html e2e/node_modules/.installed e2e/peers/node_modules/.installed
 	scripts/setup-tests
 	cargo build -p colloquy
-	program="$$(realpath "$(binaries)/debug/colloquy")"; cd e2e && COLLOQUY_BIN="$$program" npm test
+	export COLLOQUY_BIN="$$(realpath "$(binaries)/debug/colloquy")"; npm test --prefix e2e && npm test --prefix e2e/peers
 
 test-long: web/dist/index.html ## Runs the tests that take minutes
 	scripts/setup-tests
