@@ -43,7 +43,8 @@ check: web/node_modules/.installed ## Looks at format, lints and types
 	cd web && npm run check
 
 bench: ## Measures; takes a while, because it builds for speed first
-	cargo run --release -p colloquy-bench
+	scripts/setup-tests
+	scripts/with-services cargo run --release -p colloquy-bench
 
 # The build empties the folder and writes this file anew, so its time is the build's.
 web/dist/index.html: web/node_modules/.installed $(web_sources)

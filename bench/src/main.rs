@@ -5,6 +5,7 @@ mod answer;
 mod api;
 mod client;
 mod clock;
+mod database;
 mod fan;
 mod floor;
 mod load;

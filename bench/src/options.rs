@@ -77,6 +77,10 @@ pub enum Measure {
     Start,
     /// kill -9 in mid-answer
     Crash,
+    /// PostgreSQL beside SQLite; needs a PostgreSQL server, which scripts/with-services starts
+    Databases,
+    /// Deltas per second over one, two and three nodes; needs a PostgreSQL server as well
+    Nodes,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::api::Api;
+use crate::database::Database;
 use crate::process::Process;
 
 /// Where the product is, and where it may keep its data.
@@ -46,6 +47,21 @@ impl Place {
 
     /// The same on a certain address.
     pub fn server_on(&self, directory: &Path, upstream: Option<SocketAddr>, listen: SocketAddr) -> Result<Server> {
+        self.server_with(directory, upstream, listen, None)
+    }
+
+    /// One node on a PostgreSQL database, and whatever else it keeps in `directory`.
+    pub fn node(&self, directory: &Path, upstream: SocketAddr, database: &Database) -> Result<Server> {
+        self.server_with(directory, Some(upstream), SocketAddr::from(([127, 0, 0, 1], 0)), Some(database))
+    }
+
+    fn server_with(
+        &self,
+        directory: &Path,
+        upstream: Option<SocketAddr>,
+        listen: SocketAddr,
+        database: Option<&Database>,
+    ) -> Result<Server> {
         let (listen, base_url) = (listen.to_string(), upstream.map(|address| format!("http://{address}")));
         let mut settings: Vec<(&str, &OsStr)> = vec![
             ("COLLOQUY_LISTEN", listen.as_ref()),
@@ -62,13 +78,16 @@ impl Place {
                 ("COLLOQUY_MODEL", "anthropic/bench".as_ref()),
             ]);
         }
+        if let Some(database) = database {
+            settings.push(("DATABASE_URL", database.url.as_ref()));
+        }
         let process = Process::product(&self.binary, &settings)?;
         let api = Api::at(process.address);
         Ok(Server { process, api })
     }
 
-    /// Starts everything. The data lies in `directory`.
-    pub fn rig(&self, directory: &Path, floor_threads: Option<usize>) -> Result<Rig> {
+    /// Starts everything. The data lies in `directory`, or in a database.
+    pub fn rig(&self, directory: &Path, floor_threads: Option<usize>, database: Option<&Database>) -> Result<Rig> {
         let upstream = Process::own(&["upstream"])?;
         let (address, threads) = (upstream.address.to_string(), floor_threads.map(|threads| threads.to_string()));
         let mut arguments = vec!["floor", &address];
@@ -76,7 +95,10 @@ impl Place {
             arguments.extend(["--threads", threads]);
         }
         let floor = Process::own(&arguments)?;
-        let server = self.server(directory, Some(upstream.address))?;
+        let server = match database {
+            Some(database) => self.node(directory, upstream.address, database)?,
+            None => self.server(directory, Some(upstream.address))?,
+        };
         Ok(Rig { upstream, floor, server })
     }
 }

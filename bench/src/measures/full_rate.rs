@@ -8,20 +8,20 @@ use crate::stats::{float, in_us, median};
 use crate::table::Row;
 
 /// Answers at the same time, each as long as a provider's limit on tokens allows by default.
-const TURNS: usize = 16;
-const DELTAS: u32 = 8_000;
+pub(super) const TURNS: usize = 16;
+pub(super) const DELTAS: u32 = 8_000;
 
 #[derive(Debug, Default)]
-struct Column {
-    per_s: Vec<f64>,
+pub(super) struct Column {
+    pub(super) per_s: Vec<f64>,
     /// Microseconds of CPU for each delta.
-    cpu: Vec<f64>,
+    pub(super) cpu: Vec<f64>,
     storage: Vec<f64>,
     joined: Vec<f64>,
 }
 
 impl Column {
-    fn take(&mut self, round: &Round) {
+    pub(super) fn take(&mut self, round: &Round) {
         let deltas = float(round.report.deltas());
         self.per_s.push(deltas / float(round.report.elapsed_ns()) * 1e9);
         self.cpu.push(in_us(round.cpu.total()) / deltas);
@@ -32,7 +32,7 @@ impl Column {
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let directory = bench.place.directory()?;
-    let rig = bench.place.rig(directory.path(), bench.floor_threads)?;
+    let rig = bench.place.rig(directory.path(), bench.floor_threads, None)?;
     let plan = Plan::full_rate(bench.or_quick(DELTAS, DELTAS / 4));
     let mut columns: [Column; 3] = Default::default();
     for round in 0..=bench.rounds {
@@ -57,6 +57,6 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn thousands(values: &[f64]) -> Vec<f64> {
+pub(super) fn thousands(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| value / 1e3).collect()
 }

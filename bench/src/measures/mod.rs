@@ -1,9 +1,11 @@
 //! What is measured. Each measure starts its own processes and gives rows.
 
 mod crash;
+mod databases;
 mod full_rate;
 mod idle;
 mod long;
+mod nodes;
 mod paced;
 mod path;
 mod start;
@@ -15,6 +17,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Result;
+use crate::database::Postgres;
 use crate::options::{AllOptions, Measure};
 use crate::rig::Place;
 use crate::table::{Row, markdown};
@@ -68,6 +71,21 @@ async fn measure_all(options: &AllOptions) -> Result<()> {
     }
     if wanted(Measure::Crash) {
         rows.extend(crash::measure(&bench).await?);
+    }
+    let needs_postgres = [Measure::Databases, Measure::Nodes].map(wanted);
+    if needs_postgres.contains(&true) {
+        match Postgres::named() {
+            Some(postgres) => {
+                if wanted(Measure::Databases) {
+                    rows.extend(databases::measure(&bench, &postgres).await?);
+                }
+                if wanted(Measure::Nodes) {
+                    rows.extend(nodes::measure(&bench, &postgres).await?);
+                }
+            }
+            None if options.only.is_empty() => progress("no PostgreSQL server is named, so none is measured"),
+            None => return Err("run it under scripts/with-services, which starts the PostgreSQL server that this needs".into()),
+        }
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);

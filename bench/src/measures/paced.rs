@@ -10,8 +10,8 @@ use crate::stats::{float, in_us, median, quantile};
 use crate::table::Row;
 
 /// As fast as good models write.
-const DELTAS_PER_S: u32 = 50;
-const TURNS: [usize; 3] = [1, 50, AT_ONCE];
+pub(super) const DELTAS_PER_S: u32 = 50;
+pub(super) const TURNS: [usize; 3] = [1, 50, AT_ONCE];
 /// For so many the goals of first delta and CPU are made.
 const AT_ONCE: usize = 200;
 /// What is sent before does not count as steady: that is what the first delta is about.
@@ -19,21 +19,21 @@ const SETTLED: Duration = Duration::from_millis(500);
 
 /// What one way gave in each round.
 #[derive(Debug, Default)]
-struct Column {
+pub(super) struct Column {
     /// Microseconds, from the upstream's write to the client's read.
-    p50: Vec<f64>,
-    p99: Vec<f64>,
+    pub(super) p50: Vec<f64>,
+    pub(super) p99: Vec<f64>,
     /// Microseconds, from the message to its first delta.
-    first_p50: Vec<f64>,
+    pub(super) first_p50: Vec<f64>,
     /// Microseconds of CPU for each delta.
-    cpu: Vec<f64>,
+    pub(super) cpu: Vec<f64>,
     storage: Vec<f64>,
     /// Microseconds of CPU for each turn beside its deltas.
     turn: Vec<f64>,
 }
 
 impl Column {
-    fn take(&mut self, round: &Round) {
+    pub(super) fn take(&mut self, round: &Round) {
         let mut latency = round.report.latency_ns(SETTLED);
         self.p50.push(in_us(quantile(&mut latency, 0.5)));
         self.p99.push(in_us(quantile(&mut latency, 0.99)));
@@ -50,7 +50,7 @@ impl Column {
 
 pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let directory = bench.place.directory()?;
-    let rig = bench.place.rig(directory.path(), bench.floor_threads)?;
+    let rig = bench.place.rig(directory.path(), bench.floor_threads, None)?;
     let plan = Plan::paced(DELTAS_PER_S, bench.or_quick(4.0, 1.5));
     let (mut latency, mut first, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for turns in TURNS {
@@ -88,7 +88,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     Ok(latency)
 }
 
-fn counted(turns: usize) -> String {
+pub(super) fn counted(turns: usize) -> String {
     format!("{turns} turn{}", if turns == 1 { "" } else { "s" })
 }
 
