@@ -148,7 +148,7 @@ impl Work for EndBurst {
     async fn run(self, attempt: &Attempt) -> Result<Completed, JobError> {
         let (mut changes, engine) = (Changes::of(attempt.engine()), attempt.engine().clone());
         let effects = move |tx: &mut Tx| {
-            chats::hold(tx, self.chat)?;
+            changes.hold(tx, self.chat)?;
             let Some(chat) = chats::get(tx, self.chat)? else { return Ok(()) };
             let Some(link) = links::get(tx, self.chat, self.agent)? else { return Ok(()) };
             let Some(pending) = links::pending(tx, link.id)? else { return Ok(()) };

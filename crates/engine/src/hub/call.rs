@@ -270,7 +270,7 @@ pub(super) async fn settle(attempt: &Attempt, id: DeliveryId, answer: AgentAnswe
     let spread = i64::from(u16::from_le_bytes(random_bytes()) % 401) - 200;
     let effects = move |tx: &mut Tx| {
         let Some(chat) = deliveries::get(tx, id)?.map(|delivery| delivery.chat) else { return Ok(()) };
-        chats::hold(tx, chat)?;
+        changes.hold(tx, chat)?;
         // What was superseded or cancelled meanwhile is answered in vain.
         let Some(delivery) = deliveries::get(tx, id)?.filter(|found| found.state == DeliveryState::Open) else {
             return Ok(());
@@ -307,7 +307,7 @@ pub(super) async fn give_up(attempt: &Attempt, id: DeliveryId, error: String) ->
     let mut changes = Changes::of(attempt.engine());
     let effects = move |tx: &mut Tx| {
         let Some(chat) = deliveries::get(tx, id)?.map(|delivery| delivery.chat) else { return Ok(()) };
-        chats::hold(tx, chat)?;
+        changes.hold(tx, chat)?;
         let Some(delivery) = deliveries::get(tx, id)?.filter(|found| found.state == DeliveryState::Open) else {
             return Ok(());
         };
@@ -471,7 +471,7 @@ impl Work for ReplyDue {
         let mut changes = Changes::of(attempt.engine());
         let effects = move |tx: &mut Tx| {
             let Some(chat) = deliveries::get(tx, self.delivery)?.map(|delivery| delivery.chat) else { return Ok(()) };
-            chats::hold(tx, chat)?;
+            changes.hold(tx, chat)?;
             let Some(mut delivery) = deliveries::get(tx, self.delivery)?.filter(|found| found.reply_due_at.is_some()) else {
                 return Ok(());
             };

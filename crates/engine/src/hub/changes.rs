@@ -41,6 +41,17 @@ impl Changes {
         }
     }
 
+    /// Holds the chat until the transaction ends. What follows happens now: another transaction may have held the chat since
+    /// this one was asked for, and the times in a chat are in the order of what happened in it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn hold(&mut self, tx: &mut Tx, chat: ChatId) -> Result<()> {
+        chats::hold(tx, chat)?;
+        self.at = self.engine.inner.clock.now();
+        Ok(())
+    }
+
     /// Stops the turn of a built-in agent whose answer nobody waits for any more.
     pub(crate) fn stop_turn(&self, tx: &mut Tx, conversation: ConversationId) {
         let (engine, runtime) = (self.engine.clone(), self.runtime.clone());

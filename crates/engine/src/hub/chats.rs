@@ -68,7 +68,7 @@ impl Engine {
     pub async fn assign(&self, who: Principal, place: (ChannelId, ChatId), to: Option<AccountId>) -> Result<ChatView> {
         let (mut changes, rights) = (Changes::of(self), self.rights());
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Arrange)?;
             let text = match to {
                 None => "Assigned to nobody".to_owned(),
@@ -99,7 +99,7 @@ impl Engine {
     pub async fn mark_read(&self, who: Principal, place: (ChannelId, ChatId), upto: Option<ChatMessageId>) -> Result<i64> {
         let mut changes = Changes::of(self);
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Operate)?;
             let upto = match upto {
                 None => i64::MAX,
@@ -126,7 +126,7 @@ impl Engine {
     pub async fn delete_chat(&self, who: Principal, place: (ChannelId, ChatId), soft: bool) -> Result<()> {
         let mut changes = Changes::of(self);
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Delete)?;
             changes.chat_deleted(tx, &chat)?;
             if soft {
@@ -238,7 +238,7 @@ impl Engine {
     ) -> Result<(ChatAgent, Agent)> {
         let mut changes = Changes::of(self);
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Arrange)?;
             if let Some(active) = active {
                 floor::mute(tx, &mut changes, &chat, agent, active)?;
@@ -265,7 +265,7 @@ impl Engine {
     ) -> Result<(ChatAgent, Agent)> {
         let (mut changes, rights) = (Changes::of(self), self.rights());
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Arrange)?;
             agents::get(tx, agent)?.ok_or(Refused::NO_AGENT)?;
             link(tx, chat.id, agent, active)?;
@@ -284,7 +284,7 @@ impl Engine {
     pub async fn unlink_agent(&self, who: Principal, place: (ChannelId, ChatId), agent: AgentId) -> Result<()> {
         let (mut changes, rights) = (Changes::of(self), self.rights());
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Arrange)?;
             let link = links::get(tx, chat.id, agent)?.ok_or(Refused::NO_LINK)?;
             floor::stop(tx, &mut changes, &link)?;

@@ -26,7 +26,7 @@ impl Engine {
     pub async fn take_floor(&self, who: Principal, place: (ChannelId, ChatId), minutes: Option<i64>) -> Result<ChatView> {
         let mut changes = Changes::of(self);
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (channel, chat) = access::hub::chat(tx, who, place, Act::Operate)?;
             take(tx, &mut changes, &chat, who, minutes.unwrap_or(channel.takeover_minutes))?;
             changes.end(tx)?;
@@ -42,7 +42,7 @@ impl Engine {
     pub async fn release_floor(&self, who: Principal, place: (ChannelId, ChatId)) -> Result<ChatView> {
         let mut changes = Changes::of(self);
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Operate)?;
             if chat.floor.holder == Holder::User {
                 release(tx, &mut changes, &chat, By::Who(who))?;
@@ -187,7 +187,7 @@ impl Work for ReturnFloor {
     async fn run(self, attempt: &Attempt) -> Result<Completed, JobError> {
         let mut changes = Changes::of(attempt.engine());
         let effects = move |tx: &mut Tx| {
-            chats::hold(tx, self.chat)?;
+            changes.hold(tx, self.chat)?;
             let Some(chat) = chats::get(tx, self.chat)? else { return Ok(()) };
             let is_over = chat.floor.until.is_some_and(|until| until <= changes.at);
             if chat.floor.holder == Holder::User && is_over {

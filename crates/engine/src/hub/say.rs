@@ -100,7 +100,7 @@ impl Engine {
     pub async fn resend(&self, who: Principal, place: (ChannelId, ChatId), id: ChatMessageId) -> Result<ChatMessage> {
         let mut changes = Changes::of(self);
         let write = move |tx: &mut Tx| {
-            chats::hold(tx, place.1)?;
+            changes.hold(tx, place.1)?;
             let (_, chat) = access::hub::chat(tx, who, place, Act::Send)?;
             let message = messages::get(tx, id)?.filter(|message| message.chat == chat.id);
             let mut message = message.ok_or(Refused::NO_MESSAGE)?;
@@ -160,7 +160,7 @@ fn say(
     place: (ChannelId, ChatId),
     post: ChatPost,
 ) -> Result<Said> {
-    chats::hold(tx, place.1)?;
+    changes.hold(tx, place.1)?;
     let (channel, chat) = access::hub::chat(tx, who, place, Act::Send)?;
     if let Some((key, print)) = &post.key
         && let Some((message, before)) = messages::by_client_key(tx, chat.id, key)?

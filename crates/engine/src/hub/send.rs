@@ -69,7 +69,7 @@ impl Work for SendQueued {
                 let mut changes = Changes::of(&engine);
                 attempt
                     .complete(move |tx| {
-                        chats::hold(tx, chat)?;
+                        changes.hold(tx, chat)?;
                         note(tx, &mut changes, &try_it, ended)?;
                         let (queue, now) = (changes.queue.clone(), changes.at);
                         changes.end(tx)?;
