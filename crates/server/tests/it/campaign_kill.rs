@@ -233,7 +233,9 @@ async fn no_acknowledged_message_is_lost_under_many_writers() {
 async fn many_turns_are_taken_up_at_once() {
     let count = sized(200, 1000);
     let upstream = Upstream::start().await;
+    let began = Instant::now();
     let mut machine = Machine::started(&upstream).await;
+    let with_nothing_to_do = began.elapsed();
     let (api, ledger) = (machine.api(), Ledger::default());
     let mut conversations = Vec::new();
     for id in 0..count {
@@ -256,7 +258,8 @@ async fn many_turns_are_taken_up_at_once() {
         assert!(asked_again < took + BACK_WITHIN, "some turns are not taken up");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let limit = BACK_WITHIN * sized(1, 2);
+    // Starting takes longer on a machine that is busy, with turns to take up and without.
+    let limit = (BACK_WITHIN * sized(1, 2)).max(with_nothing_to_do * 5);
     assert!(took < limit, "with {count} turns to take up it listens after {took:?}");
     println!("{count} open turns: listening after {took:?}, all taken up after {asked_again:?}");
     for conversation in conversations {
