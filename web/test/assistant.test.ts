@@ -124,6 +124,20 @@ describe('the frames of the assistant', () => {
     }
   });
 
+  it('say that a conversation was deleted while it was watched', () => {
+    const protocol = new AssistantProtocol();
+    let { state } = step(initial, { type: 'follow', chatId: CHAT, since: '0' }, 0);
+    ({ state } = step(state, { type: 'start' }, 0));
+    for (const frame of protocol.opened()) ({ state } = step(state, { type: 'frame', frame }, 0));
+    protocol.send({ type: 'subscribe', chatId: CHAT, since: '0' });
+    for (const frame of protocol.receive({ type: 'response_done', conversation_id: 7 } as unknown as Frame).frames) {
+      ({ state } = step(state, { type: 'frame', frame }, 0));
+    }
+    const { frames, close } = protocol.receive({ type: 'conversation_deleted', conversation_id: 7 } as unknown as Frame);
+    expect(close).toBe(true);
+    expect(step(state, { type: 'frame', frame: frames[0]! }, 0).effects).toContainEqual({ type: 'deliver', frame: { type: 'chat_removed', chatId: CHAT } });
+  });
+
   it('tell of other mistakes nothing', () => {
     const protocol = new AssistantProtocol();
     protocol.opened();

@@ -62,6 +62,8 @@ export const file = (name: string, path: string): Promise<File> =>
 /** Newest first; `before`: only those behind that one. */
 export const conversations = (name: string, before?: number): Promise<Summary[]> =>
   json(of(name) + query({ limit: PAGE, before }));
+/** Those in which the words occur, likewise. */
+export const search = (name: string, words: string): Promise<Summary[]> => json(of(name) + query({ limit: PAGE, q: words }));
 export const create = (name: string, clientId: string): Promise<Summary> =>
   json(of(name), { method: 'POST', body: { client_id: clientId } });
 export const detail = (name: string, id: number): Promise<Detail> => json(of(name, id));

@@ -45,6 +45,7 @@ export class AssistantProtocol implements Protocol {
 
   receive(frame: Frame): Received {
     if (frame.type === 'pong') return { frames: [{ type: 'pong' }] };
+    if (frame.type === 'conversation_deleted') return { frames: [{ type: 'chat_removed', chatId: this.#chatId }], close: true };
     const refused = frame.type === 'error' && typeof frame.turn_id !== 'string';
     if (refused) return this.#refused(frame);
     const frames = this.#translate(frame);

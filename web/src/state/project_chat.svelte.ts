@@ -111,6 +111,9 @@ export class ProjectChat extends Talk {
         this.#conversations.touch(this.id, { busy: false, updated_at: now });
         announcer.say(this.spokenAnswer(turnOf(frame)));
         return this.#conversations.refreshSoon();
+      case 'chat_removed':
+        this.state = 'missing';
+        return this.#conversations.refreshSoon();
       default:
     }
   }

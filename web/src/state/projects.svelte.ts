@@ -8,6 +8,7 @@ import { showFailure } from './announce.svelte';
 
 const REFRESH_EVERY_MS = 30_000;
 const REFRESH_SOON_MS = 250;
+const TYPING_MS = 200;
 
 /** The conversations about one project. */
 export class Conversations {
@@ -15,7 +16,12 @@ export class Conversations {
   state = $state<'loading' | 'ready' | 'missing' | 'failed'>('loading');
   more = $state(false);
   loadingMore = $state(false);
+  /** What was looked for; the list shows only what was found then. */
+  words = $state('');
+  /** Null: not known yet. */
+  found = $state.raw<Summary[] | null>(null);
   #soon: ReturnType<typeof setTimeout> | undefined;
+  #typed: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly project: string) {}
 
@@ -57,6 +63,23 @@ export class Conversations {
     }
   }
 
+  /** Looks for conversations in which the words occur, once nothing is typed for a moment. */
+  search(words: string): void {
+    clearTimeout(this.#typed);
+    this.words = words;
+    if (words.trim() === '') this.found = null;
+    else this.#typed = setTimeout(() => void this.#find(words), TYPING_MS);
+  }
+
+  async #find(words: string): Promise<void> {
+    try {
+      const found = await api.search(this.project, words.trim());
+      if (words === this.words) this.found = found;
+    } catch (error) {
+      if (words === this.words) showFailure('The search did not work.', error);
+    }
+  }
+
   put(summary: Summary): void {
     this.list = mergeNumbered(this.list, [summary]);
   }
@@ -65,6 +88,7 @@ export class Conversations {
   touch(id: number, change: Partial<Summary>): void {
     const summary = this.get(id);
     if (summary) this.put({ ...summary, ...change });
+    this.found = this.found?.map((one) => (one.id === id ? { ...one, ...change } : one)) ?? null;
   }
 
   async rename(id: number, title: string): Promise<void> {
@@ -89,6 +113,7 @@ export class Conversations {
       }
     }
     this.list = this.list.filter((one) => one.id !== id);
+    this.found = this.found?.filter((one) => one.id !== id) ?? null;
     return true;
   }
 }

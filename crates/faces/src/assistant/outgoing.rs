@@ -153,6 +153,11 @@ pub(super) fn conversation_created(conversation: i64) -> Utf8Bytes {
     aside(Frame::ConversationCreated { conversation_id: conversation }, None)
 }
 
+/// Nothing follows it. A turn that ran has got its own end before.
+pub(super) fn conversation_deleted(conversation: i64) -> Utf8Bytes {
+    aside(Frame::ConversationDeleted { conversation_id: conversation }, None)
+}
+
 pub(super) fn greeted(conversation: i64, content: &str) -> Utf8Bytes {
     aside(Frame::Text { content }, Some(conversation))
 }

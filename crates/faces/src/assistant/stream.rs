@@ -124,6 +124,7 @@ impl Bound {
         match &event.kind {
             EventKind::ConversationClosed { .. } if is_past => (None, true),
             EventKind::ConversationClosed { why } => (None, self.close(*why)),
+            EventKind::ConversationDeleted => (Some(outgoing::conversation_deleted(self.number)), false),
             EventKind::MessageAdded { .. } if is_past && self.replay == Replay::OneTurn => (None, true),
             EventKind::TurnStarted { .. } => {
                 self.running = self.running.or(event.turn);
@@ -149,7 +150,8 @@ impl Bound {
     fn close(&mut self, why: Closing) -> bool {
         let (content, unbind) = match why {
             Closing::Session { account } => ("Session closed", account == self.account),
-            Closing::Deletion => ("Conversation deleted", true),
+            // The last event of all unbinds it.
+            Closing::Deletion => ("Conversation deleted", false),
         };
         if self.running.is_some() {
             self.closing = Some((content, unbind));

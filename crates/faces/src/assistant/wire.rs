@@ -11,6 +11,9 @@ pub(super) enum Frame<'a> {
     ConversationCreated {
         conversation_id: i64,
     },
+    ConversationDeleted {
+        conversation_id: i64,
+    },
     Text {
         content: &'a str,
     },
