@@ -52,8 +52,9 @@ pub use questions::Reply;
 pub use refused::{Refused, RefusedKind};
 pub use request_key::RequestKey;
 pub use rules::{
-    Answer, DataSetView, Ended, FileError, FileRule, Made, NewVersion, Query, QueryRows, Refreshed, Registered, RuleErrorCode,
-    RuleNews, RuleStatus, RuleView, RulesData, RulesFile, RulesResults, RulesSetup, RunRule, Stage, Started, VersionRefusal,
+    Answer, DataSetView, Ended, FileError, FileRule, Made, NewVersion, NotRead, Query, QueryRows, Refreshed, Registered,
+    RuleErrorCode, RuleNews, RuleStatus, RuleView, RulesData, RulesFile, RulesResults, RulesSetup, RunRule, Stage, Started,
+    VersionRefusal, rule_slug,
 };
 pub use seal::SEAL_KEY_BYTES;
 pub use store::dataset::{BadAddress, Cell, CellType, DataSet, Limits, PostgresSet, ResultColumn, SqliteSet};

@@ -1,6 +1,7 @@
 //! Puts the floors together: settings in, a running server out.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -242,16 +243,17 @@ fn provider(server: &ModelServer, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Prov
 /// A rules file that is broken stops the start.
 fn rules_setup(config: &ServerConfig) -> Result<RulesSetup, StartError> {
     let sample = RulesSetup::sample(&config.data_dir);
-    if let Some(path) = &config.rules_file {
+    let read = |path: &PathBuf| {
         let wrong = |error| StartError::Settings(format!("COLLOQUY_RULES_FILE: {}: {error}", path.display()));
-        RulesFile::load(path).map_err(wrong)?;
-    }
+        Ok::<_, StartError>((path.clone(), RulesFile::load(path).map_err(wrong)?))
+    };
+    let file = config.rules_file.as_ref().map(read).transpose()?;
     let data = config.rules_data.clone().map_or(sample.data, RulesData::Own);
     let results = match &config.database {
         Some(DatabaseUrl::Postgres(url)) => RulesResults::Postgres(url.clone()),
         Some(DatabaseUrl::Sqlite(_) | DatabaseUrl::SqliteInMemory) | None => sample.results,
     };
-    Ok(RulesSetup { data, file: config.rules_file.clone(), results })
+    Ok(RulesSetup { data, file, results })
 }
 
 fn default_model(

@@ -118,9 +118,9 @@ export const getRule = (rule: string): Promise<Rule> => json(path(rule));
 export const versionsOf = (rule: string): Promise<Version[]> => json(`${path(rule)}/versions`);
 export const runsOf = (rule: string): Promise<Run[]> => json(`${path(rule)}/runs?limit=20`);
 export const getRun = (run: string): Promise<Run> => json(`rules/runs/${run}`);
-export const refresh = (rule: string): Promise<Run> => json(`${path(rule)}/refresh`, { method: 'POST', body: {} });
+export const refresh = (rule: string): Promise<Run> => ended(`${path(rule)}/refresh`, {});
 export const approve = (rule: string, version: number, hash: string): Promise<Run> =>
-  json(`${path(rule)}/versions/${version}/approve`, { method: 'POST', body: { hash } });
+  ended(`${path(rule)}/versions/${version}/approve`, { hash });
 export const reject = (rule: string, version: number, hash: string): Promise<Version> =>
   json(`${path(rule)}/versions/${version}/reject`, { method: 'POST', body: { hash } });
 export const newVersion = (rule: string, sql: string): Promise<Version> =>
@@ -134,6 +134,16 @@ export interface Wish {
   preview: boolean;
   fresh?: boolean;
   answer?: string;
+}
+
+/** Begins a run and waits for its end, however long it takes. */
+async function ended(at: string, body: Record<string, string>): Promise<Run> {
+  let run = await json<Partial<Run> & { run_id: string }>(`${at}?wait=${WAIT_S}`, { method: 'POST', body });
+  while (run.state === undefined || ['waiting', 'pending', 'running'].includes(run.state)) {
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    run = await getRun(run.run_id);
+  }
+  return run as Run;
 }
 
 /** Runs a rule to its terminal answer, however long it takes. */

@@ -15,6 +15,8 @@ export class RulePage {
   answer = $state.raw<Answer | null>(null);
   version = $state.raw<Version | null>(null);
   runs = $state.raw<Run[]>([]);
+  /** Why the newest run gave no rows, while those of an earlier one are shown. */
+  trouble = $state<string | null>(null);
   /** The rule whose result is shown. */
   slug = $state<string | null>(null);
   #ruleId = '';
@@ -46,6 +48,7 @@ export class RulePage {
     this.slug = slug;
     this.answer = null;
     this.version = null;
+    this.trouble = null;
     this.runs = [];
     if (slug === null) {
       this.text = '';
@@ -73,6 +76,7 @@ export class RulePage {
       const wish = { rule_code: text, rule_id: this.#ruleId, preview: this.mayApprove(), fresh };
       this.answer = await api.run(answer === undefined ? wish : { ...wish, answer });
       this.version = null;
+      this.trouble = null;
       this.slug = this.answer.run_id ? this.answer.rule : this.slug;
       announcer.say(this.answer.message);
       if (this.answer.run_id) await this.#history(this.answer.rule);
@@ -99,9 +103,9 @@ export class RulePage {
     const { version, slug } = this;
     if (!version || !slug) return;
     await this.#change('The version could not be approved.', async () => {
-      await api.approve(slug, version.version, version.hash);
+      const { error } = await api.approve(slug, version.version, version.hash);
       await this.#look(slug);
-      announcer.say('Approved and stored.');
+      announcer.say(error ?? 'Approved and stored.');
     });
   }
 
@@ -120,9 +124,9 @@ export class RulePage {
     const { slug } = this;
     if (!slug) return;
     await this.#change('The rule could not be refreshed.', async () => {
-      await api.refresh(slug);
+      const { error } = await api.refresh(slug);
       await this.#look(slug);
-      announcer.say('Refreshed.');
+      announcer.say(error ?? 'Refreshed.');
     });
   }
 
@@ -160,12 +164,19 @@ export class RulePage {
     this.version = versions.find((version) => version.version === wanted) ?? versions.at(-1) ?? null;
   }
 
-  /** The newest run with its answer, and what belongs to it. */
+  /**
+   * The newest run with its answer, and what belongs to it. If it failed, the rows of an earlier one are still there, and are
+   * shown with what went wrong.
+   */
   async #look(slug: string): Promise<void> {
     const runs = await api.runsOf(slug);
-    const newest = runs[0] ? await api.getRun(runs[0].run_id) : null;
+    const kept = runs.find((run) => run.state === 'done');
+    const failed = runs[0]?.error && kept ? runs[0].error : null;
+    const shown = failed ? kept : runs[0];
+    const result = shown ? (await api.getRun(shown.run_id)).result : null;
     if (this.slug !== slug) return;
-    this.answer = newest?.result ?? null;
+    this.answer = result ?? null;
+    this.trouble = failed;
     await this.#history(slug);
   }
 }

@@ -134,7 +134,7 @@ impl RulesFile {
     /// The rule of this code: exactly, then without regard to case.
     pub(super) fn rule(&self, code: &str) -> Option<&FileRule> {
         let exact = self.rules.iter().find(|rule| rule.code == code);
-        exact.or_else(|| self.rules.iter().find(|rule| rule.code.eq_ignore_ascii_case(code)))
+        exact.or_else(|| self.rules.iter().find(|rule| rule.code.to_lowercase() == code.to_lowercase()))
     }
 
     fn read_system(&mut self, node: &Node) -> Result<(), FileError> {
@@ -204,7 +204,7 @@ impl RulesFile {
     fn read_rules(&mut self, node: &Node) -> Result<(), FileError> {
         for (index, item) in list(node, "RULES")?.iter().enumerate() {
             let rule = read_rule(item, &format!("RULES[{index}]"))?;
-            if self.rules.iter().any(|known| known.code.eq_ignore_ascii_case(&rule.code)) {
+            if self.rules.iter().any(|known| known.code.to_lowercase() == rule.code.to_lowercase()) {
                 return Err(wrong(item, &format!("RULES[{index}].rule_code"), "this code is there twice"));
             }
             self.rules.push(rule);
@@ -218,7 +218,7 @@ fn read_rule(node: &Node, field: &str) -> Result<FileRule, FileError> {
     for (key, value) in map(node, field)? {
         let field = format!("{field}.{key}");
         match key.as_str() {
-            "rule_code" => code = Some(text(value, &field)?),
+            "rule_code" => code = Some(super::names::normal(&text(value, &field)?)),
             "name" => rule_name = Some(text(value, &field)?),
             "description" => description = Some(text(value, &field)?),
             "logic" => logic = Some(text(value, &field)?),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::{Rule, RuleRun, RuleVersion, RunId, RunState, StoredRows};
+use domain::{Rule, RuleRun, RuleVersion, RunId, RunState, StoredRows, VersionState};
 use store::dataset::{BATCHES, Batch, CellRow, Limits, Ran, ResultColumn, RunError};
 use store::results::{Loaded, ResultTable, Results};
 use store::rules::{self, AuditEntry};
@@ -11,8 +11,9 @@ use store::{StoreError, Tx};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{Answer, Failure, Made, Refreshed, RuleErrorCode, RuleNews, Stage};
+use super::outcome::{Answer, Ended, Envelope, Failure, Made, Refreshed, RuleErrorCode, RuleNews, Stage};
 use super::source::Source;
+use super::start::unreadable;
 use super::{names, nodes, work};
 use crate::{Engine, Error};
 
@@ -25,57 +26,108 @@ const YOUNG_MS: i64 = 10 * 60 * 1000;
 /// Relations whose rows are counted for the lineage of a run.
 const COUNTED_RELATIONS: usize = 20;
 
-/// Rows that are stored and shown.
-pub(super) struct Kept {
-    pub made: Made,
-    pub table: String,
+/// What it takes to run a version and to keep what it gives.
+pub(super) struct Keeper<'a> {
+    pub engine: &'a Engine,
+    pub source: &'a Source,
+    pub rule: &'a Rule,
+    pub cancel: &'a CancellationToken,
+    pub envelope: &'a Envelope,
+    /// The rows are all there.
+    pub on_saving: &'a (dyn Fn() + Send + Sync),
 }
 
-/// Runs the version and keeps what it gives. The version, the run, the registry and the audit log change in one transaction,
-/// once the rows are all there; until then readers see the former ones.
-pub(super) async fn run_and_keep(
-    engine: &Engine,
-    source: &Source,
-    rule: &Rule,
-    run: &mut RuleRun,
-    version: RuleVersion,
-    cancel: &CancellationToken,
-    on_saving: impl FnOnce(),
-) -> Result<Kept, Failure> {
-    let inner = &engine.inner.rules;
-    let table = free_name(engine, rule, run).await?;
-    let (ran, loaded) = load(engine, source, &version.sql, &table, source.file.limits, cancel).await?;
-    on_saving();
-    let _alone = inner.keeping.lock().await;
-    if let Err(failure) = make_room(engine, &table).await {
-        let name = table.clone();
-        let _ = inner.with_results(move |results| results.drop_table(&name)).await;
-        return Err(failure);
+impl Keeper<'_> {
+    /// Runs the version and keeps what it gives. The version, the run with its answer, the registry and the audit log change in
+    /// one transaction, once the rows are all there; until then readers see the former ones.
+    pub(super) async fn keep(&self, run: &mut RuleRun, version: RuleVersion) -> Result<Ended, Failure> {
+        let Self { engine, source, rule, cancel, .. } = *self;
+        let inner = &engine.inner.rules;
+        let table = free_name(engine, rule, run).await?;
+        let (ran, loaded) = load(engine, source, &version.sql, &table, source.file.limits, cancel).await?;
+        (self.on_saving)();
+        let _alone = inner.keeping.lock().await;
+        if let Err(failure) = make_room(engine, &table).await {
+            forget(engine, &table).await;
+            return Err(failure);
+        }
+        let difference = difference(engine, rule, &version, &loaded.table).await;
+        run.lineage = lineage(source, &version.body.relations, cancel).await;
+        run.state = RunState::Done;
+        run.table = Some(table.clone());
+        run.rows = i64::try_from(ran.rows).ok();
+        run.truncated = ran.truncated;
+        (run.added, run.removed) = difference.unzip();
+        run.finished_at = Some(engine.clock().now());
+        let name = work::display_name(rule, &version.body);
+        let mut made = work::made(0, name, &version.body, loaded.table.columns, loaded.preview, ran.truncated);
+        made.rows = ran.rows;
+        let made = match self.commit(run.clone(), version, made).await {
+            Ok(made) => made,
+            Err(failure) => {
+                forget(engine, &table).await;
+                return Err(failure);
+            }
+        };
+        run.version = Some(made.version);
+        let (view, shown, keep) = (names::view(&rule.slug), table.clone(), source.file.keep);
+        let now = engine.clock().now().0;
+        let tidied = inner.with_results(move |results| {
+            results.show(&view, &shown)?;
+            drop_old(results, &view, keep, now)
+        });
+        if let Err(error) = tidied.await {
+            // The registry tells readers which rows count; the view is for people with other tools.
+            tracing::error!(%error, "the view of a rule could not be renewed");
+        }
+        Ok(stored(rule, made, table))
     }
-    let difference = difference(engine, rule, &version, &loaded.table).await;
-    run.lineage = lineage(source, &version.body.relations, cancel).await;
-    run.state = RunState::Done;
-    run.table = Some(table.clone());
-    run.rows = i64::try_from(ran.rows).ok();
-    run.truncated = ran.truncated;
-    (run.added, run.removed) = difference.unzip();
-    run.finished_at = Some(engine.clock().now());
-    let number = commit(engine, rule, run.clone(), version.clone()).await?;
-    run.version = Some(number);
-    let (view, shown, keep) = (names::view(&rule.slug), table.clone(), source.file.keep);
-    let now = engine.clock().now().0;
-    let tidied = inner.with_results(move |results| {
-        results.show(&view, &shown)?;
-        drop_old(results, &view, keep, now)
-    });
-    if let Err(error) = tidied.await {
-        // The registry tells readers which rows count; the view is for people with other tools.
-        tracing::error!(%error, "the view of a rule could not be renewed");
+
+    /// Gives the version its number if it is new, and makes everything count at once.
+    async fn commit(&self, mut run: RuleRun, mut version: RuleVersion, mut made: Made) -> Result<Made, Failure> {
+        let (at, rule, envelope) = (self.engine.clock().now(), self.rule.clone(), self.envelope.clone());
+        let work = move |tx: &mut Tx| {
+            // It may have been removed meanwhile.
+            let known = rules::get(tx, rule.id)?.ok_or(Error::NotFound)?;
+            if version.version == 0 {
+                version.version = rules::next_version(tx, rule.id)?;
+                rules::insert_version(tx, &version)?;
+            } else if version.state == VersionState::Stale {
+                rules::set_version_state(tx, rule.id, version.version, VersionState::Approved)?;
+            }
+            made.version = version.version;
+            run.version = Some(version.version);
+            let table = run.table.clone().unwrap_or_default();
+            let answer = envelope.around(at, stored(&rule, made.clone(), table.clone()));
+            run.answer = Some(serde_json::to_string(&answer).map_err(unreadable)?);
+            rules::update_run(tx, &run)?;
+            let rows = run.rows.unwrap_or(0);
+            let rows = StoredRows { table: table.clone(), version: version.version, run: run.id, rows, first_at: at, at };
+            rules::store_rows(tx, rule.id, &rows)?;
+            let (kind, slug) = ("stored".to_owned(), rule.slug.clone());
+            rules::audit(tx, &AuditEntry { at, account: run.account, rule: slug, kind, detail: table })?;
+            if known.code.is_none() && !version.body.title.is_empty() {
+                rules::set_name(tx, rule.id, &version.body.title)?;
+            }
+            Ok(made)
+        };
+        self.engine.inner.store.write(work).await.map_err(|error| match error {
+            Error::NotFound => Failure::cancelled(Stage::Saving),
+            error => Failure::internal(&error, Stage::Saving),
+        })
     }
-    let name = work::display_name(rule, &version.body);
-    let mut made = work::made(number, name, &version.body, loaded.table.columns, loaded.preview, ran.truncated);
-    made.rows = ran.rows;
-    Ok(Kept { made, table })
+}
+
+fn stored(rule: &Rule, made: Made, table: String) -> Ended {
+    Ended::Stored { made, table, view: names::view(&rule.slug) }
+}
+
+/// Drops a table that does not count.
+async fn forget(engine: &Engine, table: &str) {
+    let name = table.to_owned();
+    if let Err(error) = engine.inner.rules.with_results(move |results| results.drop_table(&name)).await {
+        tracing::error!(%error, "a result that does not count could not be removed");
+    }
 }
 
 /// Tells everybody who follows the rules that a view shows other rows.
@@ -180,38 +232,6 @@ async fn free_name(engine: &Engine, rule: &Rule, run: &RuleRun) -> Result<String
     engine.inner.rules.with_results(find).await.map_err(|error| Failure::internal(&error, Stage::Saving))
 }
 
-/// Gives the version its number if it is new, and makes everything count at once.
-async fn commit(engine: &Engine, rule: &Rule, run: RuleRun, mut version: RuleVersion) -> Result<i64, Failure> {
-    let (id, slug, at) = (rule.id, rule.slug.clone(), engine.clock().now());
-    let work = move |tx: &mut Tx| {
-        if rules::get(tx, id)?.is_none() {
-            // The rule was removed meanwhile.
-            return Err(Error::NotFound);
-        }
-        if version.version == 0 {
-            version.version = rules::next_version(tx, id)?;
-            rules::insert_version(tx, &version)?;
-        }
-        let rows = StoredRows {
-            table: run.table.clone().unwrap_or_default(),
-            version: version.version,
-            run: run.id,
-            rows: run.rows.unwrap_or(0),
-            first_at: at,
-            at,
-        };
-        rules::store_rows(tx, id, &rows)?;
-        rules::update_run(tx, &RuleRun { version: Some(version.version), ..run.clone() })?;
-        let (kind, detail) = ("stored".to_owned(), rows.table.clone());
-        rules::audit(tx, &AuditEntry { at, account: run.account, rule: slug.clone(), kind, detail })?;
-        if rules::get(tx, id)?.is_some_and(|rule| rule.code.is_none() && !version.body.title.is_empty()) {
-            rules::set_name(tx, id, &version.body.title)?;
-        }
-        Ok(version.version)
-    };
-    engine.inner.store.write(work).await.map_err(|error| Failure::internal(&error, Stage::Saving))
-}
-
 /// Drops the oldest tables that nobody is shown, until the new one has its place.
 async fn make_room(engine: &Engine, new: &str) -> Result<(), Failure> {
     let shown =
@@ -261,7 +281,7 @@ async fn difference(engine: &Engine, rule: &Rule, version: &RuleVersion, new: &R
 async fn lineage(source: &Source, relations: &[String], cancel: &CancellationToken) -> Vec<(String, i64)> {
     let mut counts = Vec::new();
     for relation in relations.iter().take(COUNTED_RELATIONS) {
-        let text = format!("select count(*) as n from \"{relation}\"");
+        let text = format!("select count(*) as n from \"{}\"", relation.replace('"', "\"\""));
         let Ok(checked) = store::dataset::check(&text, &source.schema) else { continue };
         let Ok((_, rows, _)) = peek(source, checked.sql(), 1, cancel).await else { continue };
         if let Some([store::dataset::Cell::Int(count)]) = rows.first().map(Vec::as_slice) {

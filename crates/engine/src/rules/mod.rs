@@ -24,9 +24,9 @@ mod yaml;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use domain::RunId;
+use domain::{RuleId, RunId};
 use store::PostgresUrl;
 use store::dataset::DataSet;
 use store::results::Results;
@@ -35,8 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use decide::{NewVersion, VersionRefusal};
 pub use file::{FileRule, RulesFile};
+pub use names::slug as rule_slug;
 pub use outcome::{Answer, Ended, Made, Refreshed, RuleErrorCode, RuleNews, Stage};
-pub use query::{Query, QueryRows};
+pub use query::{NotRead, Query, QueryRows};
 pub use read::{DataSetView, Registered, RuleStatus, RuleView};
 pub use start::{RunRule, Started};
 pub use yaml::FileError;
@@ -56,7 +57,8 @@ const NEWS: usize = 256;
 #[derive(Debug, Clone)]
 pub struct RulesSetup {
     pub data: RulesData,
-    pub file: Option<PathBuf>,
+    /// Where the rules file is, and what it said at the start.
+    pub file: Option<(PathBuf, RulesFile)>,
     pub results: RulesResults,
 }
 
@@ -97,12 +99,15 @@ pub(crate) struct Rules {
     news: broadcast::Sender<RuleNews>,
     /// One load, one decision and one removal at a time touch the tables of results.
     keeping: tokio::sync::Mutex<()>,
+    /// Runs of one rule never overlap, by the contract: whoever runs it, or removes it, holds its turn.
+    turns: Mutex<HashMap<RuleId, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 /// A run that has not ended.
 struct Active {
     cancel: CancellationToken,
     answer: watch::Receiver<Option<Arc<Answer>>>,
+    rule: RuleId,
     account: domain::AccountId,
     rule_id: Option<String>,
     waiting: bool,
@@ -111,13 +116,14 @@ struct Active {
 impl Rules {
     pub(crate) fn new(setup: RulesSetup) -> Self {
         Self {
+            source: source::Cache::new(setup.file.as_ref().map(|(_, file)| file.clone())),
             setup,
-            source: source::Cache::default(),
             results: tokio::sync::OnceCell::new(),
             places: Semaphore::new(AT_ONCE),
             active: Mutex::default(),
             news: broadcast::Sender::new(NEWS),
             keeping: tokio::sync::Mutex::new(()),
+            turns: Mutex::default(),
         }
     }
 
@@ -148,6 +154,18 @@ impl Rules {
         let results = self.results().await?.clone();
         let done = tokio::task::spawn_blocking(move || work(&results)).await;
         Ok(done.map_err(|error| crate::Error::Internal(error.to_string()))??)
+    }
+
+    /// What one run of this rule at a time holds.
+    fn turn_of(&self, rule: RuleId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(&rule).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        turns.insert(rule, Arc::downgrade(&turn));
+        turn
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<RunId, Active>> {

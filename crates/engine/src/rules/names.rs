@@ -1,6 +1,8 @@
 //! What rules and their tables are called. No part of a name comes from a model.
 
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
 use crate::accounts::hex;
 
@@ -15,8 +17,9 @@ pub(super) fn normal(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a rule's text is called if nobody else is called so.
-pub(super) fn slug(text: &str) -> String {
+/// What a rule's text is called if nobody else is called so: `[a-z0-9_]{1,40}`.
+#[must_use]
+pub fn slug(text: &str) -> String {
     let plain = plain(text, MAX_SLUG);
     let number = plain.rsplit('_').next().unwrap_or_default();
     let like_a_version = plain.contains('_') && number.len() >= 10 && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -31,7 +34,8 @@ pub(super) fn marked_slug(text: &str) -> String {
 
 fn plain(text: &str, most: usize) -> String {
     let mut slug = String::new();
-    for char in text.to_lowercase().chars() {
+    // Letters lose their accents, so that a name stays readable.
+    for char in text.to_lowercase().nfkd().filter(|char| !is_combining_mark(*char)) {
         if char.is_ascii_lowercase() || char.is_ascii_digit() {
             slug.push(char);
         } else if !slug.is_empty() && !slug.ends_with('_') {
@@ -74,7 +78,9 @@ mod tests {
             ("ORGS_BY_STAGE", "orgs_by_stage"),
             ("2025 numbers", "r_2025_numbers"),
             ("……", "rule"),
-            ("Überblick", "berblick"),
+            ("Überblick für Zürich", "uberblick_fur_zurich"),
+            ("ﬁrst №1", "first_no1"),
+            ("模式", "rule"),
             ("x 1234567890", "x_1234567890_"),
             ("run", "run_"),
             ("dataset", "dataset_"),

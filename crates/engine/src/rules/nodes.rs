@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{AccountId, RunId, RunState};
+use domain::{Principal, RunId, RunState};
 use serde::{Deserialize, Serialize};
 use store::rules;
 use tokio::sync::broadcast::error::RecvError;
@@ -11,7 +11,8 @@ use tokio::time::sleep;
 
 use super::outcome::{Ended, Refreshed, RuleNews};
 use super::start::{RunRule, Started, interrupted, unreadable};
-use super::work;
+use super::{Active, work};
+use crate::access::changes_rule;
 use crate::{Engine, Error, Result};
 
 /// How often the end of a run on another node is looked for.
@@ -52,9 +53,7 @@ pub(crate) fn listen(engine: &Engine) {
 async fn obey(engine: &Engine, word: Word) {
     match word {
         Word::Cancel(run) => {
-            if let Some(active) = engine.inner.rules.active().get(&run) {
-                active.cancel.cancel();
-            }
+            stop(engine, |id, _| id == run);
         }
         Word::Stored { run, is_late } => {
             let found = match engine.inner.store.read(move |tx| rules::run(tx, run)).await {
@@ -85,18 +84,45 @@ fn announce(engine: &Engine, word: &Word) {
     }
 }
 
-/// Asks whichever other node runs it to stop a run of this account: by its id, or by the name that the client gave it.
-pub(super) async fn cancel(engine: &Engine, account: AccountId, name: &str) -> Result<()> {
-    let (id, key) = (RunId::parse(name), format!("id {name}"));
-    let find = move |tx: &mut store::Tx| match id {
-        Some(id) => rules::run(tx, id),
-        None => rules::find_repeat(tx, account, &key),
+/// Stops a run that waits or runs, by its id or by the name that the client gave it: one of this account, or of a rule that `who`
+/// may change. One on another node is asked to stop, and may not hear of it.
+pub(super) async fn cancel(engine: &Engine, who: Principal, name: &str) -> Result<()> {
+    let (account, id) = (who.account(), RunId::parse(name));
+    let is_meant =
+        |run: RunId, active: &Active| active.account == account && (Some(run) == id || active.rule_id.as_deref() == Some(name));
+    if stop(engine, is_meant) {
+        return Ok(());
+    }
+    let key = format!("id {name}");
+    let find = move |tx: &mut store::Tx| {
+        let run = match id {
+            Some(id) => rules::run(tx, id)?,
+            None => rules::find_repeat(tx, account, &key)?,
+        };
+        let run = run.ok_or(Error::NotFound)?;
+        let rule = rules::get(tx, run.rule)?.ok_or(Error::NotFound)?;
+        Ok::<_, Error>((run, rule))
     };
-    let run = engine.inner.store.read(find).await?;
-    let is_open = |run: &domain::RuleRun| matches!(run.state, RunState::Waiting | RunState::Running) && run.finished_at.is_none();
-    let run = run.filter(|run| run.account == account && is_open(run)).ok_or(Error::NotFound)?;
-    announce(engine, &Word::Cancel(run.id));
+    let (run, rule) = engine.inner.store.read(find).await?;
+    let is_open = matches!(run.state, RunState::Waiting | RunState::Running) && run.finished_at.is_none();
+    if !is_open || (run.account != account && changes_rule(who, &rule).is_err()) {
+        return Err(Error::NotFound);
+    }
+    if !stop(engine, |id, _| id == run.id) {
+        if engine.inner.lease.is_alone() {
+            return Err(Error::NotFound);
+        }
+        announce(engine, &Word::Cancel(run.id));
+    }
     Ok(())
+}
+
+/// Whether there was something to stop here.
+pub(super) fn stop(engine: &Engine, is_meant: impl Fn(RunId, &Active) -> bool) -> bool {
+    let active = engine.inner.rules.active();
+    let meant: Vec<&Active> = active.iter().filter(|(id, active)| is_meant(**id, active)).map(|(_, active)| active).collect();
+    meant.iter().for_each(|active| active.cancel.cancel());
+    !meant.is_empty()
 }
 
 /// Waits for the answer of a run on another node.

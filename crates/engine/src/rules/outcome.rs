@@ -1,5 +1,7 @@
 //! How a run ended, as every face may spell it. It is stored as JSON with the run, so that a repeat hears the same.
 
+use std::time::Instant;
+
 use domain::{Chart, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::dataset::{CellRow, ResultColumn};
@@ -136,6 +138,34 @@ impl RuleErrorCode {
             Self::Unavailable => "unavailable",
             Self::Conflict => "conflict",
             Self::Internal => "internal",
+        }
+    }
+}
+
+/// All of an answer but how it ended.
+#[derive(Debug, Clone)]
+pub(super) struct Envelope {
+    pub run: RunId,
+    pub rule: String,
+    pub rule_id: Option<String>,
+    pub client_id: Option<String>,
+    pub repairs: u32,
+    pub sql: Option<String>,
+    pub began: Instant,
+}
+
+impl Envelope {
+    pub(super) fn around(&self, at: Timestamp, ended: Ended) -> Answer {
+        Answer {
+            run: self.run,
+            rule: self.rule.clone(),
+            rule_id: self.rule_id.clone(),
+            client_id: self.client_id.clone(),
+            at,
+            ms: i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX),
+            repairs: self.repairs,
+            sql: self.sql.clone(),
+            ended,
         }
     }
 }

@@ -7,6 +7,7 @@ use store::rules;
 use super::context;
 use super::file::FileRule;
 use super::names;
+use super::start::Resolved;
 use crate::{Engine, Error, Result};
 
 /// A rule as a list shows it. One of the file is there before it ever ran.
@@ -74,15 +75,71 @@ pub struct DataSetView {
     pub file_fault: Option<String>,
 }
 
-/// The rule of that code or slug.
-pub(super) async fn rule(engine: &Engine, name: &str) -> Result<Rule> {
-    let slug = slug_of(engine, name);
-    engine.inner.store.read(move |tx| rules::by_slug(tx, &slug)).await?.ok_or(Error::NotFound)
+/// What a code or slug stands for.
+pub(super) enum Named {
+    /// An entry of the rules file, which may have a row.
+    InFile(FileRule, Option<Rule>),
+    InRow(Rule),
 }
 
-fn slug_of(engine: &Engine, name: &str) -> String {
+impl Named {
+    pub(super) const fn row(&self) -> Option<&Rule> {
+        match self {
+            Self::InFile(_, row) => row.as_ref(),
+            Self::InRow(row) => Some(row),
+        }
+    }
+
+    pub(super) fn into_row(self) -> Option<Rule> {
+        match self {
+            Self::InFile(_, row) => row,
+            Self::InRow(row) => Some(row),
+        }
+    }
+
+    pub(super) fn slug(&self) -> String {
+        match self {
+            Self::InFile(known, None) => names::slug(&known.code),
+            Self::InFile(_, Some(row)) | Self::InRow(row) => row.slug.clone(),
+        }
+    }
+
+    /// The rule as it would be run now.
+    pub(super) fn resolved(&self) -> Resolved {
+        match self {
+            Self::InFile(known, _) => Resolved::of_file(known),
+            Self::InRow(row) => Resolved::of_row(row),
+        }
+    }
+}
+
+/// The rule of that code or slug.
+pub(super) async fn named(engine: &Engine, name: &str) -> Result<Named> {
     let (file, _) = engine.inner.rules.file();
-    file.rule(name).map_or_else(|| name.to_owned(), |rule| names::slug(&rule.code))
+    let of_file = file.rule(name);
+    let (code, slug) = (of_file.map(|known| known.code.clone()), name.to_owned());
+    let find = move |tx: &mut store::Tx| match &code {
+        Some(code) => rules::by_code(tx, code),
+        None => rules::by_slug(tx, &slug),
+    };
+    let rule = engine.inner.store.read(find).await?;
+    let has_slug =
+        |known: &&FileRule| [names::slug(&known.code), names::marked_slug(&known.code)].iter().any(|slug| slug == name);
+    let known = match (of_file, &rule) {
+        (Some(known), _) => Some(known),
+        (None, Some(rule)) => rule.code.as_deref().and_then(|code| file.rules.iter().find(|known| known.code == code)),
+        (None, None) => file.rules.iter().find(has_slug),
+    };
+    match (known, rule) {
+        (Some(known), rule) => Ok(Named::InFile(known.clone(), rule)),
+        (None, Some(rule)) => Ok(Named::InRow(rule)),
+        (None, None) => Err(Error::NotFound),
+    }
+}
+
+/// The same, if it has ever run.
+pub(super) async fn rule(engine: &Engine, name: &str) -> Result<Rule> {
+    named(engine, name).await?.into_row().ok_or(Error::NotFound)
 }
 
 /// All rules: those of the file first, in its order.
@@ -91,9 +148,13 @@ pub(crate) async fn all(engine: &Engine, words: Option<String>) -> Result<Vec<Ru
     let stored = engine.inner.store.read(rules::all).await?;
     let mut views = Vec::new();
     for known in &file.rules {
-        let slug = names::slug(&known.code);
-        let rule = stored.iter().find(|rule| rule.slug == slug).cloned();
-        views.push(view(engine, rule, Some(known)).await?);
+        let rule = stored.iter().find(|rule| rule.code.as_ref() == Some(&known.code)).cloned();
+        let is_taken = |slug: &str| stored.iter().any(|rule| rule.slug == slug);
+        let mut seen = view(engine, rule, Some(known)).await?;
+        if seen.rule.is_none() && is_taken(&seen.slug) {
+            seen.slug = names::marked_slug(&known.code);
+        }
+        views.push(seen);
     }
     for rule in stored {
         if !views.iter().any(|view: &RuleView| view.slug == rule.slug) {
@@ -107,15 +168,10 @@ pub(crate) async fn all(engine: &Engine, words: Option<String>) -> Result<Vec<Ru
 }
 
 pub(crate) async fn one(engine: &Engine, name: &str) -> Result<RuleView> {
-    let (file, _) = engine.inner.rules.file();
-    let slug = slug_of(engine, name);
-    let wanted = slug.clone();
-    let stored = engine.inner.store.read(move |tx| rules::by_slug(tx, &wanted)).await?;
-    let known = file.rules.iter().find(|rule| names::slug(&rule.code) == slug);
-    if stored.is_none() && known.is_none() {
-        return Err(Error::NotFound);
+    match named(engine, name).await? {
+        Named::InFile(known, rule) => view(engine, rule, Some(&known)).await,
+        Named::InRow(rule) => view(engine, Some(rule), None).await,
     }
-    view(engine, stored, known).await
 }
 
 async fn view(engine: &Engine, rule: Option<Rule>, known: Option<&FileRule>) -> Result<RuleView> {
@@ -161,14 +217,15 @@ fn status(rule: Option<&Rule>, versions: &[RuleVersion], last: Option<&RuleRun>)
     }
 }
 
+/// None, if it has never run.
 pub(crate) async fn versions(engine: &Engine, name: &str) -> Result<Vec<RuleVersion>> {
-    let id = rule(engine, name).await?.id;
+    let Some(Rule { id, .. }) = named(engine, name).await?.into_row() else { return Ok(Vec::new()) };
     Ok(engine.inner.store.read(move |tx| rules::versions_of(tx, id)).await?)
 }
 
 /// The newest runs of a rule, with the rule.
 pub(crate) async fn runs(engine: &Engine, name: &str, limit: u32) -> Result<Vec<(RuleRun, Rule)>> {
-    let rule = rule(engine, name).await?;
+    let Some(rule) = named(engine, name).await?.into_row() else { return Ok(Vec::new()) };
     let id = rule.id;
     let runs = engine.inner.store.read(move |tx| rules::runs_of(tx, id, i64::from(limit))).await?;
     Ok(runs.into_iter().map(|run| (run, rule.clone())).collect())

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Principal, RuleId, RunId};
+use domain::{Principal, RuleId, RuleRun, RunId, RunState};
 use serde::{Deserialize, Serialize};
 use store::rules;
 
-use super::{decide, names};
+use super::decide;
 use crate::jobs::{Attempt, BackOff, Completed, JobError, Policy, Repeat, Unique, Work};
 use crate::{Engine, Result};
 
 /// How often the clock is looked at. A refresh is never asked for more often than every second, and seldom below a minute.
 const TICK: Duration = Duration::from_secs(5);
+/// Runs among which the last one is looked for that waits for nobody.
+const LOOKED_AT: i64 = 50;
 
 /// Looks at the clock until the engine is dropped.
 pub(crate) fn spawn(engine: &Engine) {
@@ -32,10 +34,10 @@ async fn enqueue_due(engine: &Engine) -> Result<()> {
     let (file, _) = engine.inner.rules.file();
     let now = engine.clock().now();
     for known in file.rules.iter().filter(|rule| rule.refresh_ms.is_some()) {
-        let slug = names::slug(&known.code);
+        let code = known.code.clone();
         let read = move |tx: &mut store::Tx| {
-            let Some(rule) = rules::by_slug(tx, &slug)? else { return Ok(None) };
-            let last = rules::runs_of(tx, rule.id, 1)?.into_iter().next();
+            let Some(rule) = rules::by_code(tx, &code)? else { return Ok(None) };
+            let last = last_run(tx, rule.id)?;
             Ok::<_, crate::Error>(Some((rule, last)))
         };
         let Some((rule, Some(last))) = engine.inner.store.read(read).await? else { continue };
@@ -50,6 +52,12 @@ async fn enqueue_due(engine: &Engine) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The newest run that waits for nobody: what a person has not decided yet does not hold up what is approved.
+fn last_run(tx: &mut store::Tx, rule: RuleId) -> std::result::Result<Option<RuleRun>, store::StoreError> {
+    let waits_for_a_person = |run: &RuleRun| matches!(run.state, RunState::Pending | RunState::Question);
+    Ok(rules::runs_of(tx, rule, LOOKED_AT)?.into_iter().find(|run| !waits_for_a_person(run)))
 }
 
 /// Runs the newest approved version of a rule again, unless that has been done since run `after`.
@@ -74,15 +82,16 @@ impl Work for RefreshRule {
         let engine = attempt.engine();
         let Self { rule: id, after } = self;
         let read = move |tx: &mut store::Tx| {
-            let last = rules::runs_of(tx, id, 1)?.into_iter().next();
+            let last = last_run(tx, id)?;
             Ok::<_, crate::Error>((rules::get(tx, id)?, last))
         };
         if let (Some(rule), Some(last)) = engine.inner.store.read(read).await?
             && last.id == after
         {
             let slug = rule.slug.clone();
-            if let Err(refusal) = decide::refresh_now(engine, Principal::Owner, rule).await? {
-                tracing::warn!(rule = slug, ?refusal, "a rule could not be refreshed by the clock");
+            match decide::refresh_now(engine, Principal::Owner, rule).await? {
+                Ok(mut started) => drop(started.answer().await),
+                Err(refusal) => tracing::warn!(rule = slug, ?refusal, "a rule could not be refreshed by the clock"),
             }
         }
         attempt.complete(|_| Ok(())).await

@@ -38,9 +38,16 @@ impl Source {
 }
 
 /// The rules file as it was read last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cache {
-    file: Mutex<Option<Read>>,
+    file: Mutex<Read>,
+}
+
+impl Cache {
+    /// `at_start` is in force until a better one is read: whatever happens to the file, nothing beyond it is ever offered.
+    pub(super) fn new(at_start: Option<RulesFile>) -> Self {
+        Self { file: Mutex::new(Read { stamp: None, file: Arc::new(at_start.unwrap_or_default()), fault: None }) }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +55,16 @@ struct Read {
     stamp: Option<(SystemTime, u64)>,
     file: Arc<RulesFile>,
     fault: Option<String>,
+}
+
+impl Read {
+    /// The same file in force, although there is a broken one now.
+    fn broken(&self, stamp: Option<(SystemTime, u64)>, fault: String) -> Self {
+        if self.fault.as_ref() != Some(&fault) {
+            tracing::error!(fault, "the rules file is broken; the former one stays in force");
+        }
+        Self { stamp, file: Arc::clone(&self.file), fault: Some(fault) }
+    }
 }
 
 impl Rules {
@@ -77,25 +94,19 @@ impl Rules {
 
     /// The file that is in force. A broken one leaves the former in force.
     pub(super) fn file(&self) -> (Arc<RulesFile>, Option<String>) {
-        let Some(path) = self.setup.file.as_deref() else {
+        let Some((path, _)) = &self.setup.file else {
             return (Arc::new(without_file(matches!(self.setup.data, RulesData::Sample(_)))), None);
         };
         let mut cached = self.source.file.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = stamp(path);
-        if let Some(read) = cached.as_ref().filter(|read| read.stamp == stamp) {
-            return (Arc::clone(&read.file), read.fault.clone());
+        let is_known = stamp.is_some() && cached.stamp == stamp;
+        if !is_known {
+            *cached = match RulesFile::load(path) {
+                Ok(file) => Read { stamp, file: Arc::new(file), fault: None },
+                Err(error) => cached.broken(stamp, error.to_string()),
+            };
         }
-        let read = match RulesFile::load(path) {
-            Ok(file) => Read { stamp, file: Arc::new(file), fault: None },
-            Err(error) => {
-                tracing::error!(%error, "the rules file is broken; the former one stays in force");
-                let former = cached.as_ref().map(|read| Arc::clone(&read.file)).unwrap_or_default();
-                Read { stamp, file: former, fault: Some(error.to_string()) }
-            }
-        };
-        let answer = (Arc::clone(&read.file), read.fault.clone());
-        *cached = Some(read);
-        answer
+        (Arc::clone(&cached.file), cached.fault.clone())
     }
 
     async fn data(&self, file: &RulesFile) -> Result<(DataSet, bool), String> {

@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
-use domain::{Principal, Rule, RuleId, RuleRun, RunId, RunState};
+use domain::{AccountId, NodeId, Principal, Rule, RuleId, RuleRun, RunId, RunState, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{StoreError, Tx, rules};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::file::{FileRule, MAX_RULE_CHARACTERS};
-use super::outcome::{Answer, Ended, RuleErrorCode, Stage};
+use super::outcome::{Answer, Ended, Envelope, RuleErrorCode, Stage};
+use super::work::Again;
 use super::{Active, MAX_WAITING, names, nodes, work};
 use crate::request_key::fingerprint;
 use crate::{Engine, Error, Result, to_its_end};
+
+/// Runs among which an answer looks for its question.
+const RECENT: i64 = 50;
 
 /// What a client asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,89 +73,64 @@ impl Started {
 /// A rule as it was understood.
 #[derive(Debug, Clone)]
 pub(super) struct Resolved {
+    /// What the model is told.
     pub text: String,
     pub slug_text: String,
-    pub file: Option<FileRule>,
+    /// In the rules file.
+    pub code: Option<String>,
+    pub name: Option<String>,
 }
 
-pub(crate) async fn start(engine: &Engine, who: Principal, wish: RunRule, with_progress: bool) -> Result<Started> {
+impl Resolved {
+    pub(super) fn of_file(rule: &FileRule) -> Self {
+        Self {
+            text: names::normal(&rule.logic),
+            slug_text: rule.code.clone(),
+            code: Some(rule.code.clone()),
+            name: Some(rule.name.clone()),
+        }
+    }
+
+    /// A rule that has a row, as the row has it.
+    pub(super) fn of_row(rule: &Rule) -> Self {
+        Self { text: rule.text.clone(), slug_text: rule.slug.clone(), code: rule.code.clone(), name: Some(rule.name.clone()) }
+    }
+}
+
+pub(crate) async fn start(
+    engine: &Engine,
+    who: Principal,
+    wish: RunRule,
+    with_progress: bool,
+    after: Option<CancellationToken>,
+) -> Result<Started> {
     let engine = engine.clone();
-    to_its_end(async move { take_in(&engine, who, wish, with_progress).await }).await
+    to_its_end(async move { take_in(&engine, who, wish, with_progress, after).await }).await
 }
 
-async fn take_in(engine: &Engine, who: Principal, wish: RunRule, with_progress: bool) -> Result<Started> {
-    let (file, _) = engine.inner.rules.file();
-    let text = names::normal(&wish.rule_code);
-    let by_id = wish.rule_id.as_deref().filter(|id| !id.is_empty()).and_then(|id| file.rules.iter().find(|rule| rule.code == id));
-    let known = by_id.or_else(|| file.rule(&text)).cloned();
-    if known.is_none() && text.is_empty() {
-        return Ok(refused(engine, &wish, RuleErrorCode::Empty, "Empty rule"));
-    }
-    if text.chars().count() > MAX_RULE_CHARACTERS {
-        return Ok(refused(engine, &wish, RuleErrorCode::TooLong, "Rule is too long"));
-    }
-    let resolved = match known {
-        Some(rule) => Resolved { text: names::normal(&rule.logic), slug_text: rule.code.clone(), file: Some(rule) },
-        None => Resolved { slug_text: text.clone(), text, file: None },
+async fn take_in(
+    engine: &Engine,
+    who: Principal,
+    wish: RunRule,
+    with_progress: bool,
+    after: Option<CancellationToken>,
+) -> Result<Started> {
+    let resolved = match understood(engine, &wish) {
+        Ok(resolved) => resolved,
+        Err((code, message)) => return Ok(refused(engine, &wish, code, message)),
     };
-    let at = engine.clock().now();
-    let (request, key) = (serde_json::to_string(&wish).map_err(unreadable)?, key_of(&wish));
-    let print = fingerprint(&[names::normal(&wish.rule_code).as_bytes()]);
-    let busy = engine.inner.rules.active().values().filter(|active| active.waiting).count() >= MAX_WAITING;
-    let (found, wanted, node) = (resolved.clone(), wish.clone(), engine.inner.lease.held().id);
-    let taken = engine
-        .inner
-        .store
-        .write(move |tx| {
-            let repeat = match &key {
-                Some(key) => rules::find_repeat(tx, who.account(), key)?,
-                None => None,
-            };
-            let dialog = match repeat {
-                Some(run) if run.fingerprint != print && wanted.client_id.is_some() => return Ok::<_, Error>(Taken::Conflict),
-                Some(run) if run.fingerprint == print && run.state == RunState::Question && wanted.answer.is_some() => {
-                    release_key(tx, run.clone())?;
-                    answered(&run.dialog, wanted.answer.as_deref())
-                }
-                Some(run) if run.fingerprint == print && run.state != RunState::Interrupted => {
-                    return Ok(Taken::Repeat(Box::new(run)));
-                }
-                Some(run) => {
-                    release_key(tx, run)?;
-                    Vec::new()
-                }
-                None => Vec::new(),
-            };
-            if busy {
-                return Ok(Taken::Busy);
-            }
-            let rule = rule_for(tx, who, &found, at)?;
-            let run = RuleRun {
-                id: RunId::new(),
-                rule: rule.id,
-                account: who.account(),
-                key,
-                fingerprint: print,
-                state: RunState::Waiting,
-                created_at: at,
-                started_at: None,
-                finished_at: None,
-                version: None,
-                table: None,
-                rows: None,
-                truncated: false,
-                lineage: Vec::new(),
-                added: None,
-                removed: None,
-                request,
-                dialog: serde_json::to_string(&dialog).map_err(unreadable)?,
-                answer: None,
-            };
-            rules::insert_run(tx, &run, node)?;
-            Ok(Taken::New(Box::new((run, rule))))
-        })
-        .await?;
-    match taken {
+    let asked = Asked {
+        account: who.account(),
+        node: engine.inner.lease.held().id,
+        at: engine.clock().now(),
+        key: key_of(&wish),
+        print: fingerprint(&[names::normal(&wish.rule_code).as_bytes()]),
+        request: serde_json::to_string(&wish).map_err(unreadable)?,
+        resolved: resolved.clone(),
+        wish: wish.clone(),
+        is_busy: engine.inner.rules.active().values().filter(|active| active.waiting).count() >= MAX_WAITING,
+    };
+    match engine.inner.store.write(move |tx| asked.place(tx)).await? {
         Taken::Conflict => {
             Ok(refused(engine, &wish, RuleErrorCode::Conflict, "This client_id was used before with another rule"))
         }
@@ -159,8 +138,84 @@ async fn take_in(engine: &Engine, who: Principal, wish: RunRule, with_progress: 
         Taken::Repeat(run) => repeated(engine, &run, &wish),
         Taken::New(new) => {
             let (run, rule) = *new;
-            Ok(launch(engine, run, rule, resolved, wish, with_progress))
+            Ok(launch(engine, Order { run, rule, resolved, wish, with_progress, after, again: None }))
         }
+    }
+}
+
+/// The rule that is meant; else why it is none.
+fn understood(engine: &Engine, wish: &RunRule) -> Result<Resolved, (RuleErrorCode, &'static str)> {
+    let (file, _) = engine.inner.rules.file();
+    let text = names::normal(&wish.rule_code);
+    let by_id = wish.rule_id.as_deref().and_then(|id| file.rules.iter().find(|rule| rule.code == id));
+    let known = by_id.or_else(|| file.rule(&text));
+    if known.is_none() && text.is_empty() {
+        return Err((RuleErrorCode::Empty, "Empty rule"));
+    }
+    if text.chars().count() > MAX_RULE_CHARACTERS {
+        return Err((RuleErrorCode::TooLong, "Rule is too long"));
+    }
+    Ok(known.map_or_else(|| Resolved { slug_text: text.clone(), text, code: None, name: None }, Resolved::of_file))
+}
+
+/// A rule that somebody wants to run, on its way to a row.
+#[derive(Clone)]
+struct Asked {
+    account: AccountId,
+    node: NodeId,
+    at: Timestamp,
+    key: Option<String>,
+    print: String,
+    request: String,
+    resolved: Resolved,
+    wish: RunRule,
+    is_busy: bool,
+}
+
+impl Asked {
+    fn place(&self, tx: &mut Tx) -> Result<Taken> {
+        let former = match &self.key {
+            Some(key) => rules::find_repeat(tx, self.account, key)?,
+            None => None,
+        };
+        match &former {
+            Some(run) if run.fingerprint != self.print && self.wish.client_id.is_some() => return Ok(Taken::Conflict),
+            Some(run) if self.repeats(run) => return Ok(Taken::Repeat(Box::new(run.clone()))),
+            Some(_) | None => {}
+        }
+        if self.is_busy {
+            return Ok(Taken::Busy);
+        }
+        let rule = rule_for(tx, self.account, &self.resolved, self.at)?;
+        let dialog = self.dialog(tx, &rule, former.as_ref())?;
+        if let Some(former) = former {
+            release_key(tx, former)?;
+        }
+        let run = RuleRun {
+            key: self.key.clone(),
+            fingerprint: self.print.clone(),
+            dialog: serde_json::to_string(&dialog).map_err(unreadable)?,
+            ..new_run(&rule, self.account, self.request.clone(), self.at)
+        };
+        rules::insert_run(tx, &run, self.node)?;
+        Ok(Taken::New(Box::new((run, rule))))
+    }
+
+    /// It is answered what it was answered before. What was interrupted is run anew, and an answer goes on with its question.
+    fn repeats(&self, run: &RuleRun) -> bool {
+        let goes_on = run.state == RunState::Question && self.wish.answer.is_some();
+        run.fingerprint == self.print && run.state != RunState::Interrupted && !goes_on
+    }
+
+    /// The questions so far, if this answers the last one. A client that gives its runs no names means its newest run.
+    fn dialog(&self, tx: &mut Tx, rule: &Rule, former: Option<&RuleRun>) -> Result<Vec<Exchange>, StoreError> {
+        let Some(answer) = &self.wish.answer else { return Ok(Vec::new()) };
+        let newest = match former {
+            Some(run) => Some(run.clone()),
+            None => rules::runs_of(tx, rule.id, RECENT)?.into_iter().find(|run| run.account == self.account),
+        };
+        let asked = newest.filter(|run| run.state == RunState::Question && run.fingerprint == self.print);
+        Ok(asked.map(|run| answered(&run.dialog, answer)).unwrap_or_default())
     }
 }
 
@@ -171,14 +226,54 @@ enum Taken {
     Busy,
 }
 
+/// A run that has not begun.
+pub(super) fn new_run(rule: &Rule, account: AccountId, request: String, at: Timestamp) -> RuleRun {
+    RuleRun {
+        id: RunId::new(),
+        rule: rule.id,
+        account,
+        key: None,
+        fingerprint: String::new(),
+        state: RunState::Waiting,
+        created_at: at,
+        started_at: None,
+        finished_at: None,
+        version: None,
+        table: None,
+        rows: None,
+        truncated: false,
+        lineage: Vec::new(),
+        added: None,
+        removed: None,
+        request,
+        dialog: "[]".to_owned(),
+        answer: None,
+    }
+}
+
+/// What is to be run, and when.
+pub(super) struct Order {
+    pub run: RuleRun,
+    pub rule: Rule,
+    pub resolved: Resolved,
+    pub wish: RunRule,
+    pub with_progress: bool,
+    /// Not before this is cancelled: rules of one socket run one after the other.
+    pub after: Option<CancellationToken>,
+    /// This version, which somebody has decided for, and no model.
+    pub again: Option<Again>,
+}
+
 /// Runs it in a task of its own, which nothing but its end ends.
-fn launch(engine: &Engine, run: RuleRun, rule: Rule, resolved: Resolved, wish: RunRule, with_progress: bool) -> Started {
+pub(super) fn launch(engine: &Engine, order: Order) -> Started {
     let (sender, answer) = watch::channel(None);
     let (progress, progressed) = mpsc::unbounded_channel();
     let cancel = CancellationToken::new();
+    let Order { run, rule, resolved, wish, with_progress, after, again } = order;
     let active = Active {
         cancel: cancel.clone(),
         answer: answer.clone(),
+        rule: rule.id,
         account: run.account,
         rule_id: wish.rule_id.clone(),
         waiting: true,
@@ -191,16 +286,17 @@ fn launch(engine: &Engine, run: RuleRun, rule: Rule, resolved: Resolved, wish: R
         answer,
         progress: with_progress.then_some(progressed),
     };
-    let work = work::Work {
-        engine: engine.clone(),
-        run,
-        rule,
-        resolved,
-        wish,
-        cancel,
-        progress: with_progress.then_some(progress),
+    let envelope = Envelope {
+        run: run.id,
+        rule: rule.slug.clone(),
+        rule_id: wish.rule_id.clone(),
+        client_id: wish.client_id.clone(),
+        repairs: 0,
+        sql: None,
         began: std::time::Instant::now(),
     };
+    let progress = with_progress.then_some(progress);
+    let work = work::Work { engine: engine.clone(), run, rule, resolved, wish, cancel, progress, after, again, envelope };
     tokio::spawn(async move {
         let (engine, id) = (work.engine.clone(), work.run.id);
         let answer = work.finished().await;
@@ -255,40 +351,43 @@ fn key_of(wish: &RunRule) -> Option<String> {
 }
 
 /// The name goes over to another run.
-fn release_key(tx: &mut Tx, run: RuleRun) -> std::result::Result<(), StoreError> {
+fn release_key(tx: &mut Tx, run: RuleRun) -> Result<(), StoreError> {
     rules::update_run(tx, &RuleRun { key: None, ..run })
 }
 
-fn answered(dialog: &str, answer: Option<&str>) -> Vec<Exchange> {
+fn answered(dialog: &str, answer: &str) -> Vec<Exchange> {
     let mut dialog: Vec<Exchange> = serde_json::from_str(dialog).unwrap_or_default();
     if let Some(last) = dialog.last_mut() {
-        last.answer = answer.map(str::to_owned);
+        last.answer = Some(answer.to_owned());
     }
     dialog
 }
 
-/// The rule of this text, or a new one with a name of its own.
-fn rule_for(tx: &mut Tx, who: Principal, resolved: &Resolved, at: domain::Timestamp) -> std::result::Result<Rule, StoreError> {
-    let code = resolved.file.as_ref().map(|rule| rule.code.clone());
-    let name = resolved.file.as_ref().map_or_else(|| resolved.text.clone(), |rule| rule.name.clone());
-    for slug in [names::slug(&resolved.slug_text), names::marked_slug(&resolved.slug_text)] {
+/// The rule of this code or text, or a new one with a name of its own.
+pub(super) fn rule_for(tx: &mut Tx, owner: AccountId, resolved: &Resolved, at: Timestamp) -> Result<Rule, StoreError> {
+    let Resolved { text, slug_text, code, name } = resolved;
+    if let Some(code) = code
+        && let Some(rule) = rules::by_code(tx, code)?
+    {
+        let name = name.clone().unwrap_or_else(|| rule.name.clone());
+        if rule.text != *text || rule.name != name {
+            rules::rename(tx, rule.id, &name, text, at)?;
+        }
+        return Ok(Rule { text: text.clone(), name, ..rule });
+    }
+    for slug in [names::slug(slug_text), names::marked_slug(slug_text)] {
         match rules::by_slug(tx, &slug)? {
-            Some(rule) if rule.code == code && (code.is_some() || rule.text == resolved.text) => {
-                if rule.text != resolved.text || (code.is_some() && rule.name != name) {
-                    rules::rename(tx, rule.id, &name, &resolved.text, at)?;
-                }
-                return Ok(Rule { text: resolved.text.clone(), ..rule });
-            }
+            Some(rule) if code.is_none() && rule.code.is_none() && rule.text == *text => return Ok(rule),
             Some(_) => {}
             None => {
                 let mut rule = Rule {
                     id: RuleId::new(),
                     number: 0,
                     slug,
-                    code,
-                    name,
-                    text: resolved.text.clone(),
-                    owner: who.account(),
+                    code: code.clone(),
+                    name: name.clone().unwrap_or_else(|| text.clone()),
+                    text: text.clone(),
+                    owner,
                     created_at: at,
                     updated_at: at,
                     stored: None,
@@ -304,10 +403,8 @@ fn rule_for(tx: &mut Tx, who: Principal, resolved: &Resolved, at: domain::Timest
 
 /// Goes on with a run that waited when its node stopped.
 pub(super) fn relaunch(engine: &Engine, run: RuleRun, rule: Rule, wish: RunRule) {
-    let (file, _) = engine.inner.rules.file();
-    let known = rule.code.as_deref().and_then(|code| file.rule(code)).cloned();
-    let resolved = Resolved { text: rule.text.clone(), slug_text: rule.slug.clone(), file: known };
-    drop(launch(engine, run, rule, resolved, wish, false));
+    let order = Order { resolved: Resolved::of_row(&rule), run, rule, wish, with_progress: false, after: None, again: None };
+    drop(launch(engine, order));
 }
 
 pub(super) fn unreadable(error: serde_json::Error) -> Error {

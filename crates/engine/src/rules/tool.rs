@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use async_trait::async_trait;
 use domain::sockets::tool::{Effect, ToolContext, ToolError, ToolReply, ToolSpec};
-use domain::{Mode, Tool};
+use domain::{AccountId, Mode, RulePolicy, Tool};
 use serde_json::{Map, Value, json};
 use store::dataset::{Cell, CellRow, ResultColumn, check};
 
 use super::ask::{Reply, ask};
 use super::context::{self, Asked, Complaint};
-use super::keep;
+use super::{RuleErrorCode, keep, work};
 use crate::Engine;
 
 const NAME: &str = "ask_data";
@@ -82,6 +82,9 @@ impl Tool for AskData {
 
 async fn answer(engine: &Engine, question: &str, context: &ToolContext) -> Result<ToolReply, String> {
     let source = engine.inner.rules.source().await.map_err(|reason| format!("The data set is not available: {reason}."))?;
+    if source.policy() == RulePolicy::Approve {
+        return Err("Every query over this data set needs an approval. A person can run the question as a rule.".to_owned());
+    }
     let asked =
         Asked { file: &source.file, schema: &source.schema, rule: question, approved: &[], dialog: &[], must_decide: true };
     let mut complaints: Vec<Complaint> = Vec::new();
@@ -93,7 +96,13 @@ async fn answer(engine: &Engine, question: &str, context: &ToolContext) -> Resul
             Ok(Reply::Neither) => return Err("The model gave no SQL.".to_owned()),
             Err(failure) => return Err(failure.message),
         };
-        let checked = match check(&draft.sql, &source.schema) {
+        let checked = check(&draft.sql, &source.schema);
+        if let Err(refusal) = &checked
+            && let Some(kind) = work::noteworthy(refusal)
+        {
+            work::note(engine, AccountId::NOBODY, NAME, kind, &draft.sql).await;
+        }
+        let checked = match checked {
             Ok(checked) => checked,
             Err(refusal) if refusal.class == store::dataset::Class::Mistake && complaints.len() < MAX_REPAIRS => {
                 complaints.push(Complaint {
@@ -112,11 +121,16 @@ async fn answer(engine: &Engine, question: &str, context: &ToolContext) -> Resul
                 let output = shown(checked.sql(), &columns, &rows, truncated);
                 return Ok(ToolReply { output, truncated });
             }
-            Err(failure) if failure.code == super::RuleErrorCode::InvalidSql && complaints.len() < MAX_REPAIRS => {
+            Err(failure) if failure.code == RuleErrorCode::InvalidSql && complaints.len() < MAX_REPAIRS => {
                 let message = failure.message.trim_start_matches("Invalid SQL generated: ").to_owned();
                 complaints.push(Complaint { sql: draft.sql, stage: "run", code: "database".to_owned(), message, name: None });
             }
-            Err(failure) => return Err(failure.message),
+            Err(failure) => {
+                if failure.code == RuleErrorCode::ForbiddenSql {
+                    work::note(engine, AccountId::NOBODY, NAME, "forbidden", &draft.sql).await;
+                }
+                return Err(failure.message);
+            }
         }
     }
 }

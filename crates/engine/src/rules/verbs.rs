@@ -4,42 +4,40 @@ use std::sync::Arc;
 
 use domain::{Principal, Rule, RuleRun, RuleVersion, RunId};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, DataSetView, NewVersion, Query, QueryRows, Registered, RuleNews, RuleView, RunRule, Started, VersionRefusal, decide,
-    read, start, work,
+    Answer, DataSetView, NewVersion, NotRead, Query, QueryRows, Registered, RuleNews, RuleView, RunRule, Started, VersionRefusal,
+    decide, read, start, work,
 };
 use crate::access::runs_rules;
 use crate::{Engine, Result};
 
 impl Engine {
-    /// Takes a rule in. When this returns, the run is on disk, and goes on whatever happens to whoever asked.
+    /// Takes a rule in. When this returns, the run is on disk, and goes on whatever happens to whoever asked; but not before
+    /// `after` is cancelled.
     ///
     /// # Errors
     /// [`Error::Forbidden`](crate::Error::Forbidden), or the database's; all else is the run's own answer.
-    pub async fn run_rule(&self, who: Principal, wish: RunRule, with_progress: bool) -> Result<Started> {
+    pub async fn run_rule(
+        &self,
+        who: Principal,
+        wish: RunRule,
+        with_progress: bool,
+        after: Option<CancellationToken>,
+    ) -> Result<Started> {
         runs_rules(who)?;
-        start::start(self, who, wish, with_progress).await
+        start::start(self, who, wish, with_progress, after).await
     }
 
-    /// Stops a run of this account that waits or runs: by its id, or by the name that the client gave it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound).
-    pub fn cancel_rule(&self, who: Principal, name: &str) -> Result<()> {
-        runs_rules(who)?;
-        work::cancel(self, who.account(), name)
-    }
-
-    /// The same, if it may run on another node, which is asked to stop it. It may not hear of it.
+    /// Stops a run that waits or runs, by its id or by the name that the client gave it: one of this account, or of a rule that
+    /// `who` may change. One on another node is asked to stop, and may not hear of it.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound), or the database's.
-    pub async fn cancel_rule_anywhere(&self, who: Principal, name: &str) -> Result<()> {
-        match self.cancel_rule(who, name) {
-            Err(crate::Error::NotFound) if !self.inner.lease.is_alone() => super::nodes::cancel(self, who.account(), name).await,
-            done => done,
-        }
+    pub async fn cancel_rule(&self, who: Principal, name: &str) -> Result<()> {
+        runs_rules(who)?;
+        super::nodes::cancel(self, who, name).await
     }
 
     /// Every stored result from now on.
@@ -91,7 +89,7 @@ impl Engine {
         decide::new_version(self, who, name, new).await
     }
 
-    /// Approves a version by its hash, runs it, and stores its rows.
+    /// Approves a version by its hash; the run that stores its rows has begun when this returns.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound), [`Error::Forbidden`](crate::Error::Forbidden).
@@ -101,7 +99,7 @@ impl Engine {
         name: &str,
         version: i64,
         hash: String,
-    ) -> Result<Result<RuleRun, VersionRefusal>> {
+    ) -> Result<Result<Started, VersionRefusal>> {
         decide::approve(self, who, name, version, hash).await
     }
 
@@ -117,11 +115,11 @@ impl Engine {
         decide::reject(self, who, name, version, hash).await
     }
 
-    /// Runs the newest approved version again, without a model.
+    /// Runs the newest approved version again, without a model; the run has begun when this returns.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound), [`Error::Forbidden`](crate::Error::Forbidden).
-    pub async fn refresh_rule(&self, who: Principal, name: &str) -> Result<Result<RuleRun, VersionRefusal>> {
+    pub async fn refresh_rule(&self, who: Principal, name: &str) -> Result<Result<Started, VersionRefusal>> {
         runs_rules(who)?;
         decide::refresh(self, who, name).await
     }
@@ -175,11 +173,12 @@ impl Engine {
         Ok(read::data_set(self).await)
     }
 
-    /// Rows of a result, or of a relation that may be read. The inner error says why the data set is not available.
+    /// Rows of a result, or of a relation that may be read. The inner error says why none come.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound).
-    pub async fn query(&self, who: Principal, query: Query) -> Result<Result<QueryRows, String>> {
+    /// [`Error::NotFound`](crate::Error::NotFound); [`Error::InvalidValue`](crate::Error::InvalidValue): there is no such column
+    /// to order by.
+    pub async fn query(&self, who: Principal, query: Query) -> Result<Result<QueryRows, NotRead>> {
         runs_rules(who)?;
         super::query::open(self, query).await
     }

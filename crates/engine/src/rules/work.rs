@@ -6,17 +6,17 @@ use std::time::Instant;
 use domain::{AccountId, MadeFor, Rule, RulePolicy, RuleRun, RuleVersion, RunState, VersionBody, VersionSource, VersionState};
 use store::dataset::{Checked, Class, RunError, check};
 use store::rules::{self, AuditEntry};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{Draft, Reply, ask};
 use super::context::{self, Asked, Complaint};
-use super::keep::Kept;
-use super::outcome::{Answer, Ended, Failure, Made, RuleErrorCode, Stage};
+use super::keep::Keeper;
+use super::outcome::{Answer, Ended, Envelope, Failure, Made, RuleErrorCode, Stage};
 use super::source::Source;
 use super::start::{Exchange, Resolved, RunRule};
 use super::{keep, names};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error};
 
 /// By the contract.
 const MAX_REPAIRS: u32 = 2;
@@ -35,7 +35,17 @@ pub(super) struct Work {
     pub wish: RunRule,
     pub cancel: CancellationToken,
     pub progress: Option<mpsc::UnboundedSender<(Stage, u32)>>,
-    pub began: Instant,
+    pub after: Option<CancellationToken>,
+    pub again: Option<Again>,
+    pub envelope: Envelope,
+}
+
+/// A version that somebody has decided for.
+#[derive(Debug, Clone)]
+pub(super) struct Again {
+    pub version: RuleVersion,
+    /// Somebody has waited for it since long before.
+    pub is_late: bool,
 }
 
 /// A query that may run, and where it comes from.
@@ -49,18 +59,21 @@ struct Candidate {
 /// How the pipeline ended, before it is written down.
 struct Finish {
     ended: Ended,
-    sql: Option<String>,
     state: RunState,
+}
+
+/// What a run holds while it works.
+struct Place<'a> {
+    _turn: OwnedMutexGuard<()>,
+    _place: SemaphorePermit<'a>,
 }
 
 impl Work {
     /// Never fails: whatever happens becomes the run's answer, and is on disk when this returns.
     pub(super) async fn finished(mut self) -> Answer {
-        let mut repairs = 0;
-        let mut sql = None;
-        let ended = match self.go(&mut repairs, &mut sql).await {
-            Ok(Finish { ended, sql: ran, state }) => {
-                sql = ran;
+        let is_late = self.again.as_ref().is_some_and(|again| again.is_late);
+        let ended = match self.go().await {
+            Ok(Finish { ended, state }) => {
                 self.run.state = state;
                 ended
             }
@@ -72,26 +85,12 @@ impl Work {
                 Ended::Failed { code: failure.code, message: failure.message, stage: failure.stage }
             }
         };
-        let answer = self.answer(ended, sql, repairs);
-        self.write_down(&answer).await;
+        let answer = self.envelope.around(self.engine.clock().now(), ended);
+        self.write_down(&answer, is_late).await;
         answer
     }
 
-    fn answer(&self, ended: Ended, sql: Option<String>, repairs: u32) -> Answer {
-        Answer {
-            run: self.run.id,
-            rule: self.rule.slug.clone(),
-            rule_id: self.wish.rule_id.clone(),
-            client_id: self.wish.client_id.clone(),
-            at: self.engine.clock().now(),
-            ms: i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX),
-            repairs,
-            sql,
-            ended,
-        }
-    }
-
-    async fn write_down(&mut self, answer: &Answer) {
+    async fn write_down(&mut self, answer: &Answer, is_late: bool) {
         let at = self.engine.clock().now();
         self.run.answer = serde_json::to_string(answer).ok();
         let waits = matches!(self.run.state, RunState::Pending);
@@ -102,28 +101,32 @@ impl Work {
             tracing::error!(%error, "the end of a rule's run could not be stored");
         }
         if let Ended::Stored { made, table, view } = &answer.ended {
-            keep::announce(&self.engine, self.run.id, &made.name, view, table, None);
+            keep::announce(&self.engine, self.run.id, &made.name, view, table, is_late.then(|| answer.clone()));
         }
     }
 
-    async fn go(&mut self, repairs: &mut u32, sql: &mut Option<String>) -> std::result::Result<Finish, Failure> {
-        self.tell(Stage::Queued, 0);
+    async fn go(&mut self) -> Result<Finish, Failure> {
+        self.tell(Stage::Queued);
         let engine = self.engine.clone();
+        let cancel = self.cancel.clone();
         let _place = tokio::select! {
             biased;
-            () = self.cancel.cancelled() => return Err(Failure::cancelled(Stage::Queued)),
-            place = engine.inner.rules.places.acquire() => place.map_err(|_| Failure::cancelled(Stage::Queued))?,
+            () = cancel.cancelled() => return Err(Failure::cancelled(Stage::Queued)),
+            place = self.place(&engine) => place?,
         };
         if let Some(active) = engine.inner.rules.active().get_mut(&self.run.id) {
             active.waiting = false;
         }
-        let (id, at) = (self.run.id, engine.clock().now());
+        let (id, at, node) = (self.run.id, engine.clock().now(), engine.inner.lease.held().id);
         self.run.state = RunState::Running;
         self.run.started_at = Some(at);
-        self.began = Instant::now();
-        let started = engine.inner.store.write(move |tx| rules::set_run_state(tx, id, RunState::Running, at)).await;
-        started.map_err(|error| Failure::internal(&Error::from(error), Stage::Queued))?;
+        self.envelope.began = Instant::now();
+        let began = engine.inner.store.write(move |tx| rules::begin_run(tx, id, node, at)).await;
+        began.map_err(|error| Failure::internal(&Error::from(error), Stage::Queued))?;
         let source = engine.inner.rules.source().await.map_err(|reason| Failure::unavailable(&reason))?;
+        if let Some(Again { version, .. }) = self.again.take() {
+            return self.run_again(&source, version).await;
+        }
         let made_for = MadeFor {
             text: names::text_hash(&self.resolved.text),
             schema: source.schema_hash(),
@@ -133,20 +136,44 @@ impl Work {
             && self.dialog().is_empty()
             && let Some(candidate) = self.approved(&source, &made_for).await?
         {
-            *sql = Some(candidate.checked.sql().to_owned());
             return self.finish(&source, candidate, &made_for, true).await;
         }
-        self.generate(&source, &made_for, repairs, sql).await
+        self.generate(&source, &made_for).await
+    }
+
+    /// Waits for those before it: on its socket, of its rule, and in the data set.
+    async fn place<'a>(&self, engine: &'a Engine) -> Result<Place<'a>, Failure> {
+        if let Some(before) = &self.after {
+            before.cancelled().await;
+        }
+        let turn = engine.inner.rules.turn_of(self.rule.id).lock_owned().await;
+        let place = engine.inner.rules.places.acquire().await.map_err(|_| Failure::cancelled(Stage::Queued))?;
+        Ok(Place { _turn: turn, _place: place })
+    }
+
+    /// The rows of an approved version, without a model. If what it reads is gone, the former rows stay.
+    async fn run_again(&mut self, source: &Source, version: RuleVersion) -> Result<Finish, Failure> {
+        self.envelope.sql = Some(version.sql.clone());
+        let (rule, number) = (self.rule.id, version.version);
+        let kept = match check(&version.sql, &source.schema) {
+            Ok(_) => self.keep(source, version).await,
+            Err(refusal) => {
+                let message = format!("Invalid SQL generated: {}", refusal.reason);
+                Err(Failure::new(RuleErrorCode::InvalidSql, message, Stage::Checking))
+            }
+        };
+        if kept.as_ref().is_err_and(|failure| failure.code == RuleErrorCode::InvalidSql) {
+            let marked = self.engine.inner.store.write(move |tx| {
+                rules::set_stale(tx, rule)?;
+                rules::set_version_state(tx, rule, number, VersionState::Stale)
+            });
+            marked.await.map_err(|error| Failure::internal(&Error::from(error), Stage::Saving))?;
+        }
+        kept
     }
 
     /// Asks, checks, and asks again with what was wrong.
-    async fn generate(
-        &mut self,
-        source: &Source,
-        made_for: &MadeFor,
-        repairs: &mut u32,
-        sql: &mut Option<String>,
-    ) -> std::result::Result<Finish, Failure> {
+    async fn generate(&mut self, source: &Source, made_for: &MadeFor) -> Result<Finish, Failure> {
         let model = self.engine.inner.default_model.clone();
         let approved = self.engine.inner.store.read(|tx| rules::approved_versions(tx, KNOWN_VERSIONS)).await;
         let approved = approved.map_err(|error| Failure::internal(&Error::from(error), Stage::Generating))?;
@@ -162,7 +189,7 @@ impl Work {
         };
         let mut complaints: Vec<Complaint> = Vec::new();
         loop {
-            self.tell(if complaints.is_empty() { Stage::Generating } else { Stage::Repairing }, *repairs);
+            self.tell(if complaints.is_empty() { Stage::Generating } else { Stage::Repairing });
             let request = context::request(&asked, &complaints);
             let context_hash = context::hash(&request);
             let draft = match ask(&*model, request, &self.cancel).await? {
@@ -172,18 +199,18 @@ impl Work {
                     return Err(Failure::new(RuleErrorCode::NoSql, "The model gave no SQL", Stage::Generating));
                 }
             };
-            *sql = Some(draft.sql.clone());
+            self.envelope.sql = Some(draft.sql.clone());
             let written = draft.sql.clone();
-            self.tell(Stage::Checking, *repairs);
+            self.tell(Stage::Checking);
             let complaint = match self.try_draft(source, draft, made_for, model.name().to_string(), context_hash).await? {
                 Tried::Finished(result) => return Ok(*result),
                 Tried::Mistake(complaint) => complaint,
             };
             let same = complaints.iter().any(|before| before.sql.trim() == written.trim());
-            if same || *repairs == MAX_REPAIRS {
+            if same || self.envelope.repairs == MAX_REPAIRS {
                 return Err(given_up(complaint));
             }
-            *repairs += 1;
+            self.envelope.repairs += 1;
             complaints.push(complaint);
         }
     }
@@ -195,7 +222,7 @@ impl Work {
         made_for: &MadeFor,
         model: String,
         context_hash: String,
-    ) -> std::result::Result<Tried, Failure> {
+    ) -> Result<Tried, Failure> {
         let mistake = |code: &str, stage, message: String, name| {
             Ok(Tried::Mistake(Complaint { sql: draft.sql.clone(), stage, code: code.to_owned(), message, name }))
         };
@@ -232,15 +259,23 @@ impl Work {
             context_hash: Some(context_hash),
             cost,
         };
-        match self.finish(source, Candidate { checked, version: None, body, cost }, made_for, false).await {
-            Ok(result) => Ok(Tried::Finished(Box::new(result))),
+        let failure = match self.finish(source, Candidate { checked, version: None, body, cost }, made_for, false).await {
+            Ok(result) => return Ok(Tried::Finished(Box::new(result))),
+            Err(failure) => failure,
+        };
+        self.envelope.sql = Some(draft.sql.clone());
+        match failure.code {
             // What only running shows, such as a value that does not fit its type.
-            Err(failure) if failure.code == RuleErrorCode::InvalidSql => {
+            RuleErrorCode::InvalidSql => {
                 let message = failure.message.trim_start_matches("Invalid SQL generated: ").to_owned();
                 let name = last_name(&message);
                 mistake("database", "run", message, name)
             }
-            Err(failure) => Err(failure),
+            RuleErrorCode::ForbiddenSql => {
+                note(&self.engine, self.run.account, &self.rule.slug, "forbidden", &draft.sql).await;
+                Err(failure)
+            }
+            _ => Err(failure),
         }
     }
 
@@ -251,42 +286,51 @@ impl Work {
         candidate: Candidate,
         made_for: &MadeFor,
         is_approved: bool,
-    ) -> std::result::Result<Finish, Failure> {
+    ) -> Result<Finish, Failure> {
         let policy = match source.policy() {
             _ if is_approved => RulePolicy::Auto,
             RulePolicy::Auto if self.wish.preview => RulePolicy::Preview,
             policy => policy,
         };
         let sql = candidate.checked.sql().to_owned();
+        self.envelope.sql = Some(sql.clone());
         match policy {
             RulePolicy::Auto => {
-                self.tell(Stage::Running, 0);
                 let version = self.version(&candidate, made_for, VersionState::Approved, None);
-                let kept = keep::run_and_keep(&self.engine, source, &self.rule, &mut self.run, version, &self.cancel, || {
-                    if let Some(progress) = &self.progress {
-                        let _ = progress.send((Stage::Saving, 0));
-                    }
-                })
-                .await?;
-                Ok(Finish { ended: stored(&self.rule, kept), sql: Some(sql), state: RunState::Done })
+                self.keep(source, version).await
             }
             RulePolicy::Preview => {
-                self.tell(Stage::Running, 0);
+                self.tell(Stage::Running);
                 let (columns, rows, truncated) = keep::peek(source, &sql, PREVIEWED_ROWS, &self.cancel).await?;
                 let version = self.draft(&candidate, made_for).await?;
                 self.run.version = Some(version);
-                let name = self.display_name(&candidate.body);
+                let name = display_name(&self.rule, &candidate.body);
                 let made = made(version, name, &candidate.body, columns, rows, truncated);
-                Ok(Finish { ended: Ended::Previewed { made }, sql: Some(sql), state: RunState::Pending })
+                Ok(Finish { ended: Ended::Previewed { made }, state: RunState::Pending })
             }
             RulePolicy::Approve => {
                 let version = self.draft(&candidate, made_for).await?;
                 self.run.version = Some(version);
                 let VersionBody { title, explanation, assumptions, .. } = candidate.body;
                 let ended = Ended::Waiting { version, title, explanation, assumptions };
-                Ok(Finish { ended, sql: Some(sql), state: RunState::Pending })
+                Ok(Finish { ended, state: RunState::Pending })
             }
         }
+    }
+
+    async fn keep(&mut self, source: &Source, version: RuleVersion) -> Result<Finish, Failure> {
+        self.tell(Stage::Running);
+        let (progress, round) = (self.progress.clone(), self.envelope.repairs);
+        let keeper = Keeper {
+            engine: &self.engine,
+            source,
+            rule: &self.rule,
+            cancel: &self.cancel,
+            envelope: &self.envelope,
+            on_saving: &move || tell(progress.as_ref(), Stage::Saving, round),
+        };
+        let ended = keeper.keep(&mut self.run, version).await?;
+        Ok(Finish { ended, state: RunState::Done })
     }
 
     fn version(
@@ -313,7 +357,7 @@ impl Work {
         }
     }
 
-    async fn draft(&self, candidate: &Candidate, made_for: &MadeFor) -> std::result::Result<i64, Failure> {
+    async fn draft(&self, candidate: &Candidate, made_for: &MadeFor) -> Result<i64, Failure> {
         let mut version = self.version(candidate, made_for, VersionState::Draft, Some(self.run.id));
         let inserted = self.engine.inner.store.write(move |tx| {
             version.version = rules::next_version(tx, version.rule)?;
@@ -324,7 +368,7 @@ impl Work {
     }
 
     /// The newest approved version that was made for exactly this, if it still passes.
-    async fn approved(&self, source: &Source, made_for: &MadeFor) -> std::result::Result<Option<Candidate>, Failure> {
+    async fn approved(&self, source: &Source, made_for: &MadeFor) -> Result<Option<Candidate>, Failure> {
         let rule = self.rule.id;
         let versions = self.engine.inner.store.read(move |tx| rules::versions_of(tx, rule)).await;
         let versions = versions.map_err(|error| Failure::internal(&Error::from(error), Stage::Queued))?;
@@ -341,22 +385,16 @@ impl Work {
     fn question(&mut self, mut dialog: Vec<Exchange>, question: String, options: Vec<String>) -> Finish {
         dialog.push(Exchange { question: question.clone(), answer: None });
         self.run.dialog = serde_json::to_string(&dialog).unwrap_or_default();
-        Finish { ended: Ended::Asked { question, options }, sql: None, state: RunState::Question }
+        self.envelope.sql = None;
+        Finish { ended: Ended::Asked { question, options }, state: RunState::Question }
     }
 
     fn dialog(&self) -> Vec<Exchange> {
         serde_json::from_str(&self.run.dialog).unwrap_or_default()
     }
 
-    fn display_name(&self, body: &VersionBody) -> String {
-        display_name(&self.rule, body)
-    }
-
-    fn tell(&self, stage: Stage, round: u32) {
-        if let Some(progress) = &self.progress {
-            // Whoever asked may have gone.
-            let _ = progress.send((stage, round));
-        }
+    fn tell(&self, stage: Stage) {
+        tell(self.progress.as_ref(), stage, self.envelope.repairs);
     }
 
     async fn failed(&self, error: &RunError, sql: &str, source: &Source) -> Failure {
@@ -367,12 +405,16 @@ impl Work {
     }
 
     async fn note_refusal(&self, refusal: &store::dataset::Refusal, sql: &str) {
-        let kind = match (refusal.class, &refusal.probed) {
-            (Class::Forbidden, _) => "forbidden",
-            (Class::Mistake, Some(_)) => "probed",
-            (Class::Mistake, None) => return,
-        };
-        note(&self.engine, self.run.account, &self.rule.slug, kind, sql).await;
+        if let Some(kind) = noteworthy(refusal) {
+            note(&self.engine, self.run.account, &self.rule.slug, kind, sql).await;
+        }
+    }
+}
+
+fn tell(progress: Option<&mpsc::UnboundedSender<(Stage, u32)>>, stage: Stage, round: u32) {
+    if let Some(progress) = progress {
+        // Whoever asked may have gone.
+        let _ = progress.send((stage, round));
     }
 }
 
@@ -408,10 +450,6 @@ pub(super) fn display_name(rule: &Rule, body: &VersionBody) -> String {
         (Some(_), _) | (None, "") => rule.name.clone(),
         (None, title) => title.to_owned(),
     }
-}
-
-pub(super) fn stored(rule: &Rule, kept: Kept) -> Ended {
-    Ended::Stored { made: kept.made, table: kept.table, view: names::view(&rule.slug) }
 }
 
 pub(super) fn made(
@@ -456,6 +494,15 @@ fn last_name(message: &str) -> Option<String> {
     (!name.is_empty() && !name.contains(' ')).then(|| name.to_owned())
 }
 
+/// What the audit log calls a refusal that belongs there.
+pub(super) fn noteworthy(refusal: &store::dataset::Refusal) -> Option<&'static str> {
+    match (refusal.class, &refusal.probed) {
+        (Class::Forbidden, _) => Some("forbidden"),
+        (Class::Mistake, Some(_)) => Some("probed"),
+        (Class::Mistake, None) => None,
+    }
+}
+
 /// Writes to the audit log; a failure is logged.
 pub(super) async fn note(engine: &Engine, account: AccountId, rule: &str, kind: &str, detail: &str) {
     let entry =
@@ -463,18 +510,6 @@ pub(super) async fn note(engine: &Engine, account: AccountId, rule: &str, kind: 
     if let Err(error) = engine.inner.store.write(move |tx| rules::audit(tx, &entry)).await {
         tracing::error!(%error, "the audit log of the rules could not be written");
     }
-}
-
-/// Cancels a run of this account: by its id, or by the name that the client gave it.
-pub(crate) fn cancel(engine: &Engine, account: AccountId, name: &str) -> Result<()> {
-    let active = engine.inner.rules.active();
-    let id = domain::RunId::parse(name);
-    let found = active
-        .iter()
-        .find(|(run, active)| active.account == account && (Some(**run) == id || active.rule_id.as_deref() == Some(name)));
-    let (_, active) = found.ok_or(Error::NotFound)?;
-    active.cancel.cancel();
-    Ok(())
 }
 
 /// The answer of a run as it was given.

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use engine::{Error, VersionRefusal};
+use engine::{Error, NotRead, RuleErrorCode, VersionRefusal};
 use serde_json::json;
 
 use crate::kit::error::{Form, Refusal};
@@ -44,7 +44,8 @@ impl RulesError {
         }
     }
 
-    pub(super) fn unavailable(_reason: String) -> Self {
+    /// Why, is for those who keep the server: it has been logged.
+    pub(super) fn unavailable() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Data set is not available")
     }
 }
@@ -65,8 +66,17 @@ impl From<VersionRefusal> for RulesError {
             VersionRefusal::AlreadyDecided => Self::new(StatusCode::CONFLICT, "conflict", "Already decided"),
             VersionRefusal::NoApprovedVersion => Self::new(StatusCode::CONFLICT, "conflict", "No approved version"),
             VersionRefusal::Guard(reason) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_sql", reason),
-            VersionRefusal::Failed(message) => Self::new(StatusCode::CONFLICT, "failed", message),
-            VersionRefusal::Unavailable(reason) => Self::unavailable(reason),
+            VersionRefusal::Unavailable(_) => Self::unavailable(),
+        }
+    }
+}
+
+impl From<NotRead> for RulesError {
+    fn from(failure: NotRead) -> Self {
+        match failure.code {
+            RuleErrorCode::Unavailable => Self::unavailable(),
+            RuleErrorCode::Internal => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", failure.message),
+            code => Self::new(StatusCode::SERVICE_UNAVAILABLE, code.as_str(), failure.message),
         }
     }
 }

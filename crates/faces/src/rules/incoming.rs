@@ -13,7 +13,22 @@ const MAX_ID_CHARACTERS: usize = 4_000;
 #[derive(Debug, Clone)]
 pub(crate) enum Wish {
     Run { wish: RunRule, with_progress: bool },
-    Cancel { name: String },
+    Cancel(Named),
+}
+
+/// By what a client names a run.
+#[derive(Debug, Clone)]
+pub(crate) enum Named {
+    Run(String),
+    Rule(String),
+}
+
+impl Named {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Run(name) | Self::Rule(name) => name,
+        }
+    }
 }
 
 /// `run_rule`
@@ -24,9 +39,11 @@ pub(crate) fn read_run(object: &Object) -> Result<Wish, Refused> {
 /// `cancel_rule`
 pub(crate) fn read_cancel(object: &Object) -> Result<Wish, Refused> {
     let run_id = object.opt_text("run_id", 1, MAX_ID_CHARACTERS)?;
-    match run_id.or(object.opt_text("rule_id", 1, MAX_ID_CHARACTERS)?) {
-        Some(name) => Ok(Wish::Cancel { name: name.to_owned() }),
-        None => Err(Refused::invalid_field("rule_id")),
+    let rule_id = object.opt_text("rule_id", 1, MAX_ID_CHARACTERS)?;
+    match (run_id, rule_id) {
+        (Some(id), _) => Ok(Wish::Cancel(Named::Run(id.to_owned()))),
+        (None, Some(id)) => Ok(Wish::Cancel(Named::Rule(id.to_owned()))),
+        (None, None) => Err(Refused::invalid_field("rule_id")),
     }
 }
 

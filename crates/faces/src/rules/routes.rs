@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use domain::RunId;
-use engine::{Ended, Error, NewVersion, Query as TableQuery, QueryRows, RuleErrorCode};
+use engine::{Ended, Error, NewVersion, Query as TableQuery, QueryRows, RuleErrorCode, Started};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::error::{RulesError, Thing};
 use super::{csv, incoming, outgoing, values, wire};
@@ -17,6 +18,7 @@ use crate::App;
 use crate::kit::Routes as _;
 use crate::kit::auth::Caller;
 use crate::kit::body::{read, read_optional};
+use crate::kit::error::Refusal;
 use crate::kit::idempotency;
 use crate::kit::query::Query;
 
@@ -77,9 +79,8 @@ async fn table(State(app): State<App>, caller: Caller, Path(name): Path<String>,
                 offset: query.integer("offset", 0..=u32::MAX)?.unwrap_or(0).into(),
                 order,
             };
-            let opened = app.engine.query(caller.principal(), wanted).await.map_err(RulesError::about(Thing::Table))?;
-            let rows = opened.map_err(RulesError::unavailable)?;
-            if is_csv { Ok(as_csv(&name, rows, query.raw("bom") == Some("1"))) } else { Ok(as_json(rows).await) }
+            let rows = app.engine.query(caller.principal(), wanted).await.map_err(RulesError::about(Thing::Table))??;
+            if is_csv { Ok(as_csv(&name, rows, query.raw("bom") == Some("1"))) } else { as_json(rows).await }
         }
     }
 }
@@ -90,12 +91,12 @@ fn is_name(name: &str) -> bool {
     plain && (1..=MAX_NAME).contains(&name.len()) && !name.starts_with(|char: char| char.is_ascii_digit())
 }
 
-async fn as_json(mut rows: QueryRows) -> Response {
+async fn as_json(mut rows: QueryRows) -> Answer<Response> {
     let mut all = Vec::new();
-    while let Some(batch) = rows.next().await {
+    while let Some(batch) = rows.next().await? {
         all.extend(batch.iter().map(|row| values::object(&rows.columns, row)));
     }
-    Json(all).into_response()
+    Ok(Json(all).into_response())
 }
 
 fn as_csv(name: &str, rows: QueryRows, with_mark: bool) -> Response {
@@ -121,8 +122,7 @@ async fn ran_rules(app: &App, caller: Caller, limit: Option<u32>) -> Answer<Resp
 /// `GET /patterns`: the table of that name, where there is one.
 async fn patterns(State(app): State<App>, caller: Caller) -> Answer<Response> {
     let wanted = TableQuery { table: "patterns".to_owned(), limit: Some(MAX_ROWS.into()), ..TableQuery::default() };
-    let opened = app.engine.query(caller.principal(), wanted).await.map_err(RulesError::about(Thing::Table))?;
-    Ok(as_json(opened.map_err(RulesError::unavailable)?).await)
+    as_json(app.engine.query(caller.principal(), wanted).await.map_err(RulesError::about(Thing::Table))??).await
 }
 
 /// Nothing here writes to a data set.
@@ -139,14 +139,12 @@ async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Answer<Json<V
 
 /// `POST /rules/run`: 200 with the terminal frame, or 202 if the run takes longer than `wait`.
 async fn run(State(app): State<App>, caller: Caller, headers: HeaderMap, uri: Uri, request: Request) -> Answer<Response> {
-    let wait = Query::of(&uri).integer("wait", 0..=MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
+    let wait = wait_of(&uri)?;
     let key = idempotency::header(&headers)?.map(str::to_owned);
     let mut wish = incoming::run_rule(&read(request).await?.object)?;
     wish.client_id = wish.client_id.or(key);
-    let mut started = app.engine.run_rule(caller.principal(), wish, false).await?;
-    let run = started.run;
-    let answer = tokio::time::timeout(Duration::from_secs(wait.into()), started.answer()).await;
-    match answer {
+    let mut started = app.engine.run_rule(caller.principal(), wish, false, None).await?;
+    match timeout(wait, started.answer()).await {
         Ok(Some(answer)) => match &answer.ended {
             Ended::Failed { code: code @ RuleErrorCode::Conflict, message, .. } => {
                 Err(RulesError::new(StatusCode::UNPROCESSABLE_ENTITY, code.as_str(), message.clone()))
@@ -154,13 +152,34 @@ async fn run(State(app): State<App>, caller: Caller, headers: HeaderMap, uri: Ur
             _ => Ok(Json(outgoing::terminal(&answer)).into_response()),
         },
         Ok(None) => Err(Error::Internal("a rule's run broke down".to_owned()).into()),
-        Err(_) => Ok((StatusCode::ACCEPTED, Json(json!({"run_id": run.map(|run| run.to_string())}))).into_response()),
+        Err(_) => Ok(goes_on(&started)),
+    }
+}
+
+fn wait_of(uri: &Uri) -> Answer<Duration> {
+    let seconds = Query::of(uri).integer("wait", 0..=MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
+    Ok(Duration::from_secs(seconds.into()))
+}
+
+/// 202: the run takes longer than whoever asked wants to wait.
+fn goes_on(started: &Started) -> Response {
+    (StatusCode::ACCEPTED, Json(json!({"run_id": started.run.map(|run| run.to_string())}))).into_response()
+}
+
+/// 200 with the run once it has ended, however it did; else 202.
+async fn ended(app: &App, caller: &Caller, uri: &Uri, mut started: Started) -> Answer<Response> {
+    match (timeout(wait_of(uri)?, started.answer()).await, started.run) {
+        (Ok(_), Some(id)) => {
+            let (run, rule) = app.engine.rule_run(caller.principal(), id).await.map_err(RulesError::about(Thing::Run))?;
+            Ok(Json(outgoing::run(run, &rule)).into_response())
+        }
+        (Err(_), _) | (_, None) => Ok(goes_on(&started)),
     }
 }
 
 /// `GET /rules/dataset`: what the model is told.
 async fn data_set(State(app): State<App>, caller: Caller) -> Answer<Json<Value>> {
-    let view = app.engine.data_set(caller.principal()).await?.map_err(RulesError::unavailable)?;
+    let view = app.engine.data_set(caller.principal()).await?.map_err(|_| RulesError::unavailable())?;
     let pairs = |pairs: Vec<(String, String)>| {
         pairs.into_iter().map(|(name, value)| (name, Value::from(value))).collect::<serde_json::Map<_, _>>()
     };
@@ -218,38 +237,49 @@ async fn new_version(
     Ok((StatusCode::CREATED, Json(outgoing::version(version))))
 }
 
-/// `POST /rules/{rule}/versions/{version}/approve`: `{hash}`; the rows are stored before it is answered.
+/// `POST /rules/{rule}/versions/{version}/approve`: `{hash}`; answered when the rows are stored, or could not be.
 async fn approve(
     State(app): State<App>,
     caller: Caller,
-    Path((rule, version)): Path<(String, i64)>,
+    Path((rule, version)): Path<(String, String)>,
+    uri: Uri,
     request: Request,
-) -> Answer<Json<wire::Run>> {
+) -> Answer<Response> {
+    let version = number_of(&version)?;
     let hash = read(request).await?.object.string("hash")?.to_owned();
     let approved = app.engine.approve_rule(caller.principal(), &rule, version, hash).await;
-    let run = approved.map_err(RulesError::about(Thing::Rule))??;
-    let view = app.engine.rule_run(caller.principal(), run.id).await.map_err(RulesError::about(Thing::Run))?;
-    Ok(Json(outgoing::run(view.0, &view.1)))
+    ended(&app, &caller, &uri, approved.map_err(RulesError::about(Thing::Rule))??).await
+}
+
+fn number_of(version: &str) -> Answer<i64> {
+    let number = version.parse().ok().filter(|_| version.bytes().all(|byte| byte.is_ascii_digit()));
+    Ok(number.ok_or(Refusal::InvalidValue { field: "version", reason: "must be a number" })?)
 }
 
 /// `POST /rules/{rule}/versions/{version}/reject`: `{hash}`
 async fn reject(
     State(app): State<App>,
     caller: Caller,
-    Path((rule, version)): Path<(String, i64)>,
+    Path((rule, version)): Path<(String, String)>,
     request: Request,
 ) -> Answer<Json<wire::Version>> {
+    let version = number_of(&version)?;
     let hash = read(request).await?.object.string("hash")?.to_owned();
     let rejected = app.engine.reject_rule(caller.principal(), &rule, version, hash).await;
     Ok(Json(outgoing::version(rejected.map_err(RulesError::about(Thing::Rule))??)))
 }
 
 /// `POST /rules/{rule}/refresh`: the approved version again, without a model.
-async fn refresh(State(app): State<App>, caller: Caller, Path(rule): Path<String>, request: Request) -> Answer<Json<wire::Run>> {
+async fn refresh(
+    State(app): State<App>,
+    caller: Caller,
+    Path(rule): Path<String>,
+    uri: Uri,
+    request: Request,
+) -> Answer<Response> {
     read_optional(request).await?;
     let refreshed = app.engine.refresh_rule(caller.principal(), &rule).await.map_err(RulesError::about(Thing::Rule))??;
-    let view = app.engine.rule_run(caller.principal(), refreshed.id).await.map_err(RulesError::about(Thing::Run))?;
-    Ok(Json(outgoing::run(view.0, &view.1)))
+    ended(&app, &caller, &uri, refreshed).await
 }
 
 /// `GET /rules/{rule}/runs`: the newest first.
@@ -275,6 +305,6 @@ async fn show_run(State(app): State<App>, caller: Caller, Path(run): Path<String
 /// `POST /rules/runs/{run}/cancel`
 async fn cancel_run(State(app): State<App>, caller: Caller, Path(run): Path<String>) -> Answer<Json<Value>> {
     let about = RulesError::about(Thing::Run);
-    app.engine.cancel_rule_anywhere(caller.principal(), &run).await.map_err(&about)?;
+    app.engine.cancel_rule(caller.principal(), &run).await.map_err(&about)?;
     Ok(Json(json!({"status": "ok"})))
 }

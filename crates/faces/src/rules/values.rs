@@ -33,11 +33,16 @@ pub(super) fn value(cell: &Cell, cell_type: CellType) -> Value {
 pub(super) fn cut_object(columns: &[ResultColumn], row: &[Cell], characters: usize) -> Map<String, Value> {
     let mut object = object(columns, row);
     for value in object.values_mut() {
+        if let Value::Array(_) | Value::Object(_) = value {
+            let text = value.to_string();
+            if text.chars().nth(characters).is_some() {
+                *value = Value::from(text);
+            }
+        }
         if let Value::String(text) = value
             && let Some((end, _)) = text.char_indices().nth(characters)
         {
             text.truncate(end);
-            text.push('…');
         }
     }
     object
@@ -45,10 +50,10 @@ pub(super) fn cut_object(columns: &[ResultColumn], row: &[Cell], characters: usi
 
 #[cfg(test)]
 mod tests {
-    use engine::{Cell, CellType};
+    use engine::{Cell, CellType, ResultColumn};
     use serde_json::json;
 
-    use super::value;
+    use super::{cut_object, value};
 
     #[test]
     fn nothing_is_lost_in_json() {
@@ -62,5 +67,15 @@ mod tests {
         ] {
             assert_eq!(value(&cell, cell_type), expected);
         }
+    }
+
+    #[test]
+    fn a_preview_has_no_longer_cells_than_it_may() {
+        let columns = [CellType::Text, CellType::Json, CellType::Json]
+            .map(|cell_type| ResultColumn { name: cell_type.as_str().to_owned(), cell_type });
+        let row = ["aäa", "[1,2,3]", "[]"].map(|text| Cell::Text(text.to_owned()));
+        let cut = cut_object(&columns[..2], &row, 2);
+        assert_eq!(json!(cut), json!({"text": "aä", "json": "[1"}));
+        assert_eq!(json!(cut_object(&columns[2..], &row[2..], 2)), json!({"json": []}));
     }
 }

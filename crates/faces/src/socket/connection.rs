@@ -164,10 +164,7 @@ impl Connection {
             self.forget_frames();
         }
         self.finish_frames().await;
-        let Self { line, streams, rules, .. } = *self;
-        if let Some(rules) = rules {
-            rules.finish();
-        }
+        let Self { line, streams, .. } = *self;
         // Closing may take a while; nothing is followed in the meantime.
         drop(streams);
         if let Some(close) = close {

@@ -71,6 +71,7 @@ mod postgres_server;
 mod proxy;
 mod rules;
 mod rules_nodes;
+mod rules_turns;
 mod serve_commands;
 mod serve_connections;
 mod serve_kit;

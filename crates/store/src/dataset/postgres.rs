@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::postgres_role::{self, Role};
 use super::postgres_schema;
-use super::postgres_values::{cell, cell_type};
+use super::postgres_values::{cell, cell_type, element_type};
 use super::run::{BATCH_ROWS, Batch, CellRow, CellType, Limits, Meter, Ran, ResultColumn, RunError, distinct_names};
 use super::schema::Schema;
 use crate::PostgresUrl;
@@ -197,9 +197,11 @@ async fn fetch(client: &Client, sql: &str, limits: Limits, sender: &Sender<Batch
     if !statement.params().is_empty() || statement.columns().is_empty() {
         return Err(RunError::Forbidden("only a query is allowed".to_owned()));
     }
-    let types: Vec<CellType> = statement.columns().iter().map(|column| cell_type(column.type_())).collect();
+    let types: Vec<(CellType, Option<CellType>)> =
+        statement.columns().iter().map(|column| (cell_type(column.type_()), element_type(column.type_()))).collect();
     let names = distinct_names(statement.columns().iter().map(|column| column.name().to_owned()));
-    let columns = names.into_iter().zip(&types).map(|(name, cell_type)| ResultColumn { name, cell_type: *cell_type }).collect();
+    let columns =
+        names.into_iter().zip(&types).map(|(name, (cell_type, _))| ResultColumn { name, cell_type: *cell_type }).collect();
     let declare = format!("DECLARE rq NO SCROLL CURSOR WITHOUT HOLD FOR {sql}");
     client.execute(&declare, &[]).await.map_err(|error| failure(&error))?;
     send(sender, Batch::Columns(columns)).await?;
@@ -210,7 +212,8 @@ async fn fetch(client: &Client, sql: &str, limits: Limits, sender: &Sender<Batch
         let mut rows: Vec<CellRow> = Vec::with_capacity(BATCH_ROWS);
         for message in &messages {
             let SimpleQueryMessage::Row(row) = message else { continue };
-            let row: CellRow = types.iter().enumerate().map(|(index, kind)| cell(row.get(index), *kind)).collect();
+            let row: CellRow =
+                types.iter().enumerate().map(|(index, (kind, element))| cell(row.get(index), *kind, *element)).collect();
             if !meter.takes(&row) {
                 send(sender, Batch::Rows(rows)).await?;
                 return Ok(Ran { rows: meter.rows(), truncated: true, cost: None });

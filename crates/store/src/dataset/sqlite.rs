@@ -226,8 +226,19 @@ fn cell(value: ValueRef<'_>, declared: Option<CellType>) -> Cell {
         ValueRef::Integer(number) => Cell::Int(number),
         ValueRef::Real(number) if number.is_nan() => Cell::Null,
         ValueRef::Real(number) => Cell::Float(number),
+        ValueRef::Text(text) if declared == Some(CellType::Timestamp) => Cell::Text(timestamp(&String::from_utf8_lossy(text))),
         ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
         ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_vec()),
+    }
+}
+
+/// `2025-01-14 09:00:00`, as SQLite's own functions write it, becomes `2025-01-14T09:00:00`. Other words stay.
+fn timestamp(text: &str) -> String {
+    match text.split_once(' ') {
+        Some((day, time)) if day.len() == "2025-01-14".len() && time.starts_with(|char: char| char.is_ascii_digit()) => {
+            format!("{day}T{time}")
+        }
+        _ => text.to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ mod runs;
 mod versions;
 
 pub use audit::{AuditEntry, audit, audit_log};
-pub use runs::{claim_run, find_repeat, finish_run, insert_run, run, runs_left_alone, runs_of, set_run_state, update_run};
+pub use runs::{begin_run, claim_run, find_repeat, finish_run, insert_run, run, runs_left_alone, runs_of, update_run};
 pub use versions::{approved_versions, decide, insert_version, next_version, set_version_state, version, versions_of};
 
 use domain::{AccountId, Rule, RuleId, RunId, StoredRows, Timestamp};
@@ -48,6 +48,14 @@ pub fn get(tx: &mut Tx, id: RuleId) -> Result<Option<Rule>, StoreError> {
 /// The database's.
 pub fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Rule>, StoreError> {
     one(tx, "slug = $1", slug.into())
+}
+
+/// The rule that came from the rules file under this code.
+///
+/// # Errors
+/// The database's.
+pub fn by_code(tx: &mut Tx, code: &str) -> Result<Option<Rule>, StoreError> {
+    one(tx, "code = $1", code.into())
 }
 
 /// All rules, the oldest first.

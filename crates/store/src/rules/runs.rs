@@ -39,11 +39,13 @@ pub fn update_run(tx: &mut Tx, run: &RuleRun) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// From now on this node runs it.
+///
 /// # Errors
 /// The database's.
-pub fn set_run_state(tx: &mut Tx, id: RunId, state: RunState, started_at: Timestamp) -> Result<(), StoreError> {
-    let sql = "UPDATE rule_run SET state = $2, started_at = $3 WHERE id = $1 AND finished_at IS NULL";
-    tx.execute(sql, &[id.uuid().into(), state.as_str().into(), started_at.0.into()])?;
+pub fn begin_run(tx: &mut Tx, id: RunId, node: NodeId, started_at: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE rule_run SET state = 'running', started_at = $2, node_id = $3 WHERE id = $1 AND finished_at IS NULL";
+    tx.execute(sql, &[id.uuid().into(), started_at.0.into(), node.uuid().into()])?;
     Ok(())
 }
 
