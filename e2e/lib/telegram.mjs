@@ -22,6 +22,7 @@ const METHODS = {
     reply_parameters: (value) => isId(value?.message_id),
     link_preview_options: (value) => typeof value === 'object',
   },
+  getFile: { '*file_id': isText },
   sendChatAction: { '*chat_id': isId, '*action': (value) => value === 'typing' },
 };
 
@@ -56,6 +57,8 @@ export class Telegram {
   /** What the real one would not have liked. */
   violations = [];
   webhook = null;
+  /** What contacts have sent, by the ids of files. */
+  #files = new Map();
   #server = createServer((request, response) => void this.#answer(request, response));
   #token;
   #updates = [];
@@ -83,7 +86,19 @@ export class Telegram {
   }
 
   /** A person writes to the bot. Resolves when the update has been taken, if a webhook is set. */
-  async say(text, from = { id: 4242, first_name: 'Zoe', username: 'zoe' }) {
+  say(text, from) {
+    return this.#tell({ text }, from);
+  }
+
+  /** A person sends a picture, with words below it. */
+  show(bytes, caption) {
+    const id = `photo-${this.#files.size + 1}`;
+    this.#files.set(id, bytes);
+    const size = { file_id: id, file_unique_id: id, width: 1, height: 1, file_size: bytes.length };
+    return this.#tell({ photo: [{ ...size, file_id: 'too-small' }, size], caption });
+  }
+
+  async #tell(content, from = { id: 4242, first_name: 'Zoe', username: 'zoe' }) {
     const id = (this.#messageId += 1);
     const update = {
       update_id: (this.#updateId += 1),
@@ -92,7 +107,7 @@ export class Telegram {
         from: { is_bot: false, ...from },
         chat: { id: from.id, type: 'private', first_name: from.first_name },
         date: Math.floor(Date.now() / 1000),
-        text,
+        ...content,
       },
     };
     if (this.webhook) return this.#push(update);
@@ -123,6 +138,8 @@ export class Telegram {
     const refuse = (status, description, parameters) => send(status, { ok: false, error_code: status, description, parameters });
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
+    const [, owner, file] = /^\/file\/bot([^/]+)\/photos\/(.+)$/.exec(request.url) ?? [];
+    if (owner === this.#token && this.#files.has(file)) return response.end(this.#files.get(file));
     const [, token, method] = /^\/bot([^/]+)\/(\w+)$/.exec(request.url) ?? [];
     if (token !== this.#token) return refuse(401, 'Unauthorized');
     let body = {};
@@ -169,6 +186,11 @@ export class Telegram {
       });
     }
     return done(this.#updates);
+  }
+
+  _getFile({ file_id: id }, done, refuse) {
+    if (!this.#files.has(id)) return refuse(400, 'Bad Request: wrong file_id or the file is temporarily unavailable');
+    return done({ file_id: id, file_unique_id: id, file_size: this.#files.get(id).length, file_path: `photos/${id}` });
   }
 
   _sendChatAction(_body, done) {

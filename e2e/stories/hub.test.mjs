@@ -7,6 +7,8 @@ import { Server } from '../lib/server.mjs';
 import { Telegram } from '../lib/telegram.mjs';
 
 const BOT = '7000000001:AAabcdefghijklmnopqrstuvwxyz0123456';
+/** One grey pixel. */
+const PICTURE = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==', 'base64');
 /** Chromium notes every refused request in the console. */
 const REFUSED = /status of (401|409|422)/;
 
@@ -119,11 +121,15 @@ test('from an empty server: sign up, connect a bot, watch the agent, take over, 
   await page.getByText(/^You have taken over until/).waitFor();
   await telegram.say('is a person there?');
   await row(page, 'is a person there?').waitFor();
+  await telegram.show(PICTURE, 'it looks like this');
+  const picture = row(page, 'it looks like this').getByRole('img');
+  await picture.waitFor();
+  assert.equal(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth)), 1, 'the picture is shown');
   await page.locator('#message').fill('Yes, Ana. **How** can I help?');
   await page.locator('#message').press('Enter');
   await settledIn(page, 'Yes, Ana', 'Sent');
   assert.deepEqual(telegram.sent, ['1 2 3', 'Yes, Ana. <b>How</b> can I help?']);
-  assert.deepEqual((await said(page)).slice(2), ['Zoe: count to 90 slowly', 'Zoe: is a person there?', 'You: Yes, Ana. **How** can I help?']);
+  assert.deepEqual((await said(page)).slice(2), ['Zoe: count to 90 slowly', 'Zoe: is a person there?', 'Zoe: it looks like this', 'You: Yes, Ana. **How** can I help?']);
 
   // Handed back, the agent answers what comes next.
   await page.getByRole('button', { name: 'Hand back' }).click();

@@ -1,18 +1,21 @@
 import { describe, expect, it } from 'vitest';
 
-import type { Chat, Filter, HubFrame, Message } from '../src/lib/hub';
+import type { Attachment, Chat, Filter, HubFrame, Message } from '../src/lib/hub';
 import {
   afterFrame,
   belongs,
   failureOf,
   floorWords,
   isWithin,
+  lookOf,
   mergeChats,
   messagesAfter,
   prependMessages,
   refreshChats,
   refreshMessages,
   replyHint,
+  sizeWords,
+  wordsOf,
 } from '../src/lib/inbox';
 import { initial, step, type Effect, type SocketEvent, type SocketState } from '../src/lib/socket';
 import type { Frame } from '../src/lib/wire';
@@ -51,6 +54,7 @@ const message = (id: string, second: number, more: Partial<Message> = {}): Messa
   meta_data: {},
   readed: false,
   delivery_status: 'SENT',
+  attachments: [],
   edited_at: null,
   ...more,
 });
@@ -128,6 +132,7 @@ describe('the messages of a chat', () => {
       readed: false,
       content: 'a',
       metadata: { platform_error: 'no', platform_error_code: 400 },
+      attachments: [],
     };
     const [after] = messagesAfter([message('a', 1, { sender_type: 'USER', delivery_status: 'PENDING' })], failed);
     expect(after!.delivery_status).toBe('FAILED');
@@ -235,5 +240,41 @@ describe("the hub's events on the socket", () => {
       }
       expect(got).toEqual(Array.from({ length: got.length }, (_, index) => index + 1));
     }
+  });
+});
+
+describe('files of messages', () => {
+  const file = (more: Partial<Attachment> = {}): Attachment => ({
+    id: 'file_1',
+    mime_type: 'image/png',
+    size: 812,
+    url: '/channels/a/chats/b/attachments/file_1',
+    name: null,
+    state: 'stored',
+    error: null,
+    ...more,
+  });
+
+  it('are shown only if nothing of them can run', () => {
+    const looks = ['image/png', 'image/svg+xml', 'audio/ogg', 'audio/amr', 'video/mp4', 'application/pdf', 'text/html'];
+    expect(looks.map((mime_type) => lookOf(file({ mime_type })))).toEqual(['image', 'file', 'audio', 'file', 'video', 'file', 'file']);
+    expect(lookOf(file({ state: 'fetching' }))).toBe('file');
+  });
+
+  it('leave the words that were written beside them', () => {
+    const content = '[IMAGE Message] https://a.example/1\nlook\nat this';
+    expect(wordsOf(message('m', 1, { content, attachments: [file()] }))).toBe('look\nat this');
+    expect(wordsOf(message('m', 1, { content: '[IMAGE Message] x', attachments: [file()] }))).toBe('');
+    expect(wordsOf(message('m', 1, { content: 'two\nlines' }))).toBe('two\nlines');
+  });
+
+  it('come when they are here', () => {
+    const before = [message('m', 1, { attachments: [file({ state: 'fetching', size: 0 })] })];
+    const told = { type: 'message_updated', message_id: 'm', content: 'm', metadata: {}, attachments: [file()] };
+    expect(messagesAfter(before, told as unknown as HubFrame)[0]?.attachments).toEqual([file()]);
+  });
+
+  it('have a size in words', () => {
+    expect([812, 34_200, 1_234_567].map(sizeWords)).toEqual(['812 bytes', '34 KB', '1.2 MB']);
   });
 });

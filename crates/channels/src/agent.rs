@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::Timestamp;
 use domain::egress::ChosenBy;
+use domain::hub::HubId as _;
 use domain::sockets::agent::{AgentAnswer, AgentCall, AgentCaller, AgentReply, Burst, BurstMessage};
-use domain::sockets::channel::Secret;
+use domain::sockets::channel::{MediaLink, Secret};
 use domain::sockets::egress::{Answer, Call, Egress, Method};
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const HEARD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Replies in one answer: what an agent says at once.
 const MAX_REPLIES: usize = 100;
+/// Files of one reply, as many as of any other message.
+const MAX_FILES: usize = 10;
 const USER_AGENT: &str = concat!("colloquy/", env!("CARGO_PKG_VERSION"));
 
 /// Calls agents through the guarded client.
@@ -81,7 +84,13 @@ impl AgentCaller for AgentWebhook {
 fn shown(burst: &Burst, message: &BurstMessage) -> Value {
     let attachments = message.attachments.iter().map(|attachment| {
         json!({
-            "id": attachment.id, "mime_type": attachment.mime_type, "size": attachment.size, "url": attachment.url,
+            "id": attachment.id.spelled(),
+            "mime_type": attachment.mime_type,
+            "size": attachment.size,
+            "url": attachment.url,
+            "name": attachment.name,
+            "state": attachment.state.as_str(),
+            "error": attachment.error,
         })
     });
     json!({
@@ -120,12 +129,19 @@ fn understood(call: &AgentCall, answer: &Answer) -> AgentAnswer {
 /// What an agent says in its answer. Anything else it answers, such as the seed's `{"response": …}`, says nothing.
 fn replies(body: &Value) -> (Vec<AgentReply>, bool) {
     let reply = |item: &Value| {
-        let content = wire::text(item, "/content").filter(|content| !content.is_empty())?;
+        let content = wire::text(item, "/content").unwrap_or_default();
         let meta = item.get("meta_data").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
-        Some(AgentReply { content, meta })
+        let media: Vec<MediaLink> = wire::items(item, "/attachments").iter().filter_map(link).take(MAX_FILES).collect();
+        (!content.is_empty() || !media.is_empty()).then_some(AgentReply { content, meta, media })
     };
     let replies = wire::items(body, "/replies").iter().filter_map(reply).take(MAX_REPLIES).collect();
     (replies, body.get("no_reply") == Some(&Value::Bool(true)))
+}
+
+/// A file that the platform is to fetch; one without a type or with an address that is none is left out.
+fn link(item: &Value) -> Option<MediaLink> {
+    let url = wire::text(item, "/url").filter(|url| url.starts_with("https://") || url.starts_with("http://"))?;
+    Some(MediaLink { url, mime_type: wire::text(item, "/mime_type")?, name: wire::text(item, "/name") })
 }
 
 /// `2026-11-20T10:20:34.437000`: UTC, as everywhere in the hub.
@@ -138,6 +154,7 @@ fn naive(at: Timestamp) -> String {
 mod tests {
     use domain::Timestamp;
     use domain::sockets::agent::{AgentAnswer, AgentCall, AgentReply};
+    use domain::sockets::channel::MediaLink;
     use domain::sockets::egress::Answer;
     use serde_json::{Map, json};
 
@@ -168,11 +185,20 @@ mod tests {
 
     #[test]
     fn replies_are_read_and_everything_else_is_ignored() {
-        let said = |content: &str| AgentReply { content: content.to_owned(), meta: Map::new() };
+        let said = |content: &str| AgentReply { content: content.to_owned(), meta: Map::new(), media: Vec::new() };
         assert_eq!(
             replies(&json!({"replies": [{"content": "a"}, {"content": ""}, 5, {"content": "b"}]})),
             (vec![said("a"), said("b")], false)
         );
+        let file = json!({"url": "https://a.example/1.png", "mime_type": "image/png", "name": "1.png"});
+        let strange = json!({"url": "file:///etc/passwd", "mime_type": "text/plain"});
+        let (with_file, _) = replies(&json!({"replies": [{"attachments": [file, strange, {"url": "https://a.example/2"}]}]}));
+        let link = MediaLink {
+            url: "https://a.example/1.png".to_owned(),
+            mime_type: "image/png".to_owned(),
+            name: Some("1.png".to_owned()),
+        };
+        assert_eq!(with_file, [AgentReply { media: vec![link], ..said("") }]);
         assert_eq!(replies(&json!({"no_reply": true})), (Vec::new(), true));
         for other in [json!({"response": "pong"}), json!([1]), json!(null), json!({"replies": "a", "no_reply": "yes"})] {
             assert_eq!(replies(&other), (Vec::new(), false), "{other}");

@@ -6,6 +6,7 @@ mod agent;
 mod consent;
 pub mod egress;
 mod media;
+mod portions;
 pub mod signature;
 mod slack;
 mod split;

@@ -19,19 +19,49 @@ pub(crate) async fn fetch(
     chosen_by: ChosenBy,
     authorization: Option<String>,
 ) -> Result<Media, MediaError> {
+    media_of(ask(egress, url, chosen_by, authorization).await?)
+}
+
+/// As [`fetch`], for an address of a platform that keeps its files elsewhere and sends whoever asks there, at most `hops`
+/// times. Each address is looked at like any other, and only the first is shown the authorization.
+pub(crate) async fn fetch_sent_on(
+    egress: &dyn Egress,
+    url: &str,
+    authorization: Option<String>,
+    hops: usize,
+) -> Result<Media, MediaError> {
+    let mut answer = ask(egress, url, ChosenBy::Other, authorization).await?;
+    let mut asked = url.to_owned();
+    for _ in 0..hops {
+        let Some(next) = sent_on_to(&answer, &asked) else { break };
+        answer = ask(egress, &next, ChosenBy::Other, None).await?;
+        asked = next;
+    }
+    media_of(answer)
+}
+
+async fn ask(egress: &dyn Egress, url: &str, chosen_by: ChosenBy, authorization: Option<String>) -> Result<Answer, MediaError> {
     let mut call = Call::new(Method::Get, url, chosen_by, FETCH_TIMEOUT);
     call.max_answer_bytes = MAX_BYTES;
     if let Some(authorization) = authorization {
         call = call.header("authorization", authorization);
     }
-    let answer = egress.call(call).await.map_err(media_error)?;
+    egress.call(call).await.map_err(media_error)
+}
+
+fn sent_on_to(answer: &Answer, asked: &str) -> Option<String> {
+    let place = answer.header("location").filter(|_| matches!(answer.status, 301 | 302 | 303 | 307 | 308))?;
+    Some(url::Url::parse(asked).ok()?.join(place).ok()?.into())
+}
+
+fn media_of(answer: Answer) -> Result<Media, MediaError> {
     let bytes = successful(answer)?.body;
     Ok(Media { mime_type: sniff(&bytes).to_owned(), bytes })
 }
 
 pub(crate) const fn media_error(error: CallError) -> MediaError {
     match error {
-        CallError::NotAllowed(_) => MediaError::Gone,
+        CallError::NotAllowed(_) => MediaError::NotAllowed,
         CallError::TooLarge => MediaError::TooLarge,
         CallError::Unreachable | CallError::NoAnswer => MediaError::TryAgain,
     }
@@ -54,19 +84,26 @@ pub(crate) fn is_https_host(url: &str, hosts: &[&str]) -> bool {
 }
 
 /// Offset, first bytes, type. What is not here is shown as bytes.
-const KNOWN: [(usize, &[u8], &str); 16] = [
+const KNOWN: [(usize, &[u8], &str); 23] = [
     (0, b"\xff\xd8\xff", "image/jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"GIF8", "image/gif"),
-    (8, b"WEBP", "image/webp"),
-    (8, b"WAVE", "audio/wav"),
+    (8, b"WEBPVP8", "image/webp"),
+    (8, b"WAVEfmt", "audio/wav"),
     (0, b"OggS", "audio/ogg"),
     (0, b"ID3", "audio/mpeg"),
     (0, b"\xff\xfb", "audio/mpeg"),
     (0, b"\xff\xf3", "audio/mpeg"),
+    (0, b"\xff\xf1", "audio/aac"),
+    (0, b"\xff\xf9", "audio/aac"),
+    (0, b"fLaC", "audio/flac"),
     (0, b"#!AMR", "audio/amr"),
     (4, b"ftypM4A", "audio/mp4"),
     (4, b"ftyp3gp", "video/3gpp"),
+    (4, b"ftypqt", "video/quicktime"),
+    (4, b"ftyphe", "image/heic"),
+    (4, b"ftypmif1", "image/heic"),
+    (4, b"ftypavif", "image/avif"),
     (4, b"ftyp", "video/mp4"),
     (0, b"\x1aE\xdf\xa3", "video/webm"),
     (0, b"%PDF-", "application/pdf"),
@@ -94,6 +131,9 @@ mod tests {
             (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
             (b"OggS\0", "audio/ogg"),
             (b"\0\0\0\x18ftypmp42", "video/mp4"),
+            (b"\0\0\0\x18ftypheic", "image/heic"),
+            (b"<svg xmlns='x' onload='y'/>", "text/plain"),
+            (b"\xef\xbb\xbf<!doctype html>", "text/plain"),
             (b"%PDF-1.7", "application/pdf"),
             (b"<html><script>", "text/plain"),
             (b"\0\x01\x02", "application/octet-stream"),

@@ -6,15 +6,16 @@ use async_trait::async_trait;
 use domain::egress::ChosenBy;
 use domain::sockets::channel::{
     Accepted, Authenticity, Channel, ChannelAccess, Credentials, Found, Handshake, Identity, IdentityKind, Inbound,
-    InboundMessage, InboundRequest, Limits, Media, MediaError, MediaRef, MessageKind, Outbound, Rate, RefusalKind, Secret,
-    SendOutcome, Sender, StatusNews, Unreadable,
+    InboundMessage, InboundRequest, Limits, Media, MediaError, MediaLink, MediaRef, MessageKind, Outbound, Portion, Rate,
+    RefusalKind, Secret, SendOutcome, Sender, StatusNews, Unreadable,
 };
 use domain::sockets::egress::{Answer, Egress};
 use domain::{DeliveryStatus, Platform};
 use serde_json::{Map, Value, json};
 
+use crate::portions::{Carries, portions};
 use crate::wire::{self, by_status, genuine_if, id, iso, items, post, refusal, text};
-use crate::{media, signature, split};
+use crate::{media, signature};
 
 const LIMITS: Limits = Limits {
     // Whoever receives it has no limit that we know; this one bounds a body.
@@ -24,7 +25,7 @@ const LIMITS: Limits = Limits {
     per_channel: Rate { per_minute: 50 * 60, burst: 50 },
     per_chat: Rate { per_minute: 50 * 60, burst: 50 },
     window_hours: None,
-    typing_repeat_ms: 60_000,
+    typing: None,
 };
 
 /// Attachments of one message that are looked at.
@@ -89,8 +90,14 @@ impl Channel for Webhook {
         }
     }
 
-    fn split(&self, text: &str) -> Vec<String> {
-        split::split(text, LIMITS.text_units)
+    fn portions(&self, text: &str, media: &[MediaLink]) -> Vec<Portion> {
+        let carries = Carries {
+            text_units: LIMITS.text_units,
+            files: LIMITS.media_out,
+            caption_units: LIMITS.text_units,
+            has_caption: |_| true,
+        };
+        portions(text, media, &carries)
     }
 
     async fn send(&self, access: &ChannelAccess, message: &Outbound) -> SendOutcome {
@@ -133,7 +140,7 @@ fn delivery_id(message: &Outbound) -> String {
 
 fn body(message: &Outbound) -> Value {
     let attachments: Vec<Value> =
-        message.media.iter().map(|link| json!({"url": link.url, "mime_type": link.mime_type})).collect();
+        message.media.iter().map(|link| json!({"url": link.url, "mime_type": link.mime_type, "name": link.name})).collect();
     json!({
         "type": "message",
         "timestamp": iso(message.first_tried_at),
@@ -215,7 +222,7 @@ fn attachment(attachment: &Value) -> Option<MediaRef> {
     let url = text(attachment, "/url")?;
     let mime_type = text(attachment, "/mime_type");
     let kind = MessageKind::of_mime_type(mime_type.as_deref().unwrap_or_default());
-    Some(MediaRef { handle: url.clone(), shown: url, mime_type, file_name: None, kind })
+    Some(MediaRef { handle: url.clone(), shown: url, mime_type, file_name: text(attachment, "/name"), kind })
 }
 
 fn status(body: &Value) -> Result<StatusNews, Unreadable> {

@@ -40,9 +40,9 @@ pub use conversations::{Change, ImportedMessage, NewConversation, Paging, Search
 pub use error::{Error, Result};
 pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS, What};
 pub use hub::{
-    Activity, AgentChange, AgentToken, ChannelChange, ChatAct, ChatFilter, ChatPost, ContactView, Draft, HubEntry, HubFeed,
-    HubNews, MessagePage, NewAgent, NotReceived, OutboxPart, OutboxState, Permission, Received, Taken, Tested, TokenRef,
-    window_of,
+    Activity, AgentChange, AgentToken, ChannelChange, ChatAct, ChatFilter, ChatPost, ContactView, Draft, FileReader, HubEntry,
+    HubFeed, HubNews, MessagePage, NewAgent, NotReceived, OutboxPart, OutboxState, Permission, Received, StoredFile, Taken,
+    Tested, TokenRef, window_of,
 };
 pub use messages::{Answering, Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
 pub use nodes::{Nodes, Sharing};
@@ -145,6 +145,7 @@ struct Inner {
     rights: access::Rights,
     hub_log: hub::HubLog,
     pace: hub::Pace,
+    signs: hub::Signs,
     seal: seal::Seal,
     rules: rules::Rules,
 }
@@ -192,6 +193,7 @@ impl Engine {
                 rights: access::Rights::default(),
                 hub_log: hub::HubLog::default(),
                 pace: hub::Pace::default(),
+                signs: hub::Signs::default(),
                 seal: seal::Seal::new(&parts.settings.hub.seal_key)?,
                 rules: rules::Rules::new(parts.settings.rules.clone()),
                 settings: parts.settings,

@@ -49,6 +49,7 @@ refusals!(NotFound {
     NO_CHANNEL = "Channel not found",
     NO_CHAT = "Chat not found in this channel",
     NO_MESSAGE = "Message not found",
+    NO_ATTACHMENT = "Attachment not found in this chat",
     NO_LINK = "Agent not assigned to this chat",
     NO_CONTACT = "Contact not found",
     NO_DELIVERY = "Delivery not found",

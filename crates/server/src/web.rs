@@ -21,8 +21,8 @@ struct Dist;
 
 /// What the page may load and call: itself only, no inline script or style, and nobody may frame it.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; \
-     base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; \
+     connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 );
 /// Names in this folder contain a hash of what is in them.
 const HASHED: &str = "assets/";

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_projects.sql"),
     include_str!("migrations/0009_tool_starts.sql"),
     include_str!("migrations/0010_rule_nodes.sql"),
+    include_str!("migrations/0011_files.sql"),
 ];
 
 /// The newest schema that this version knows.

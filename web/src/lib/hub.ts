@@ -60,6 +60,19 @@ export interface Chat {
   opted_out: boolean;
 }
 
+/** A file of a message. `linked` is one of ours, at an address that the platform fetches. */
+export interface Attachment {
+  id: string;
+  mime_type: string;
+  /** 0 while it is not known. */
+  size: number;
+  /** A path on this server, or for a linked file a whole address. */
+  url: string;
+  name: string | null;
+  state: 'fetching' | 'stored' | 'failed' | 'linked';
+  error: string | null;
+}
+
 export interface Message {
   id: string;
   external_id: string | null;
@@ -71,6 +84,7 @@ export interface Message {
   meta_data: Record<string, unknown>;
   readed: boolean;
   delivery_status: DeliveryStatus;
+  attachments: Attachment[];
   edited_at: string | null;
 }
 
@@ -158,6 +172,7 @@ export type HubFrame = InChat &
         content: string;
         unread_count: number;
         metadata: Record<string, unknown>;
+        attachments: Attachment[];
       }
     | {
         type: 'message_updated';
@@ -167,6 +182,7 @@ export type HubFrame = InChat &
         readed: boolean;
         content: string;
         metadata: Record<string, unknown>;
+        attachments: Attachment[];
       }
     | { type: 'chat_updated'; chat_data: Chat }
     | { type: 'chat_deleted' }

@@ -1,6 +1,6 @@
 // What the inbox shows, as pure functions: lists that pages and live frames change, and what they are in words.
 
-import type { Chat, Filter, HubFrame, Message, User } from './hub';
+import type { Attachment, Chat, Filter, HubFrame, Message, User } from './hub';
 import { clock, utc } from './time';
 
 /** The server's order: what was written last stands first. */
@@ -98,6 +98,7 @@ export function messagesAfter(list: Message[], frame: HubFrame): Message[] {
           external_id: frame.external_id,
           readed: frame.readed,
           meta_data: frame.metadata,
+          attachments: frame.attachments,
         }
       : message,
   );
@@ -114,8 +115,26 @@ const newMessage = (frame: HubFrame & { type: 'new_message' }): Message => ({
   meta_data: frame.metadata,
   readed: false,
   delivery_status: frame.sender_type === 'CONTACT' ? 'SENT' : 'PENDING',
+  attachments: frame.attachments,
   edited_at: null,
 });
+
+/** What was written beside the files: each file has a line of its own before it. */
+export const wordsOf = (message: Message): string => message.content.split('\n').slice(message.attachments.length).join('\n');
+
+/** How a file is shown. What a browser would have to run something for is only saved. */
+export function lookOf({ mime_type: type, state }: Attachment): 'image' | 'audio' | 'video' | 'file' {
+  if (state !== 'stored') return 'file';
+  if (['image/jpeg', 'image/png', 'image/gif', 'image/webp', 'image/avif'].includes(type)) return 'image';
+  if (type.startsWith('audio/') && type !== 'audio/amr') return 'audio';
+  return type === 'video/mp4' || type === 'video/webm' || type === 'video/3gpp' ? 'video' : 'file';
+}
+
+/** `812 bytes`, `34 KB`, `1.2 MB`. */
+export function sizeWords(bytes: number): string {
+  if (bytes < 1000) return `${bytes} bytes`;
+  return bytes < 1_000_000 ? `${Math.round(bytes / 1000)} KB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
 
 const REASONS: Record<string, string> = {
   superseded: 'A person took over before it was sent.',

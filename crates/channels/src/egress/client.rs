@@ -97,6 +97,10 @@ fn read_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, CallError>
 }
 
 async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, CallError> {
+    // What announces too much is not begun.
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(CallError::TooLarge);
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| CallError::NoAnswer)? {
         if body.len() + chunk.len() > limit {

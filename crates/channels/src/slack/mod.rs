@@ -11,11 +11,12 @@ use domain::Platform;
 use domain::egress::ChosenBy;
 use domain::sockets::channel::{
     Authenticity, Channel, ChannelAccess, Credentials, Found, Handshake, Inbound, InboundRequest, Limits, Media, MediaError,
-    MediaRef, Outbound, Rate, SendOutcome, Unreadable,
+    MediaLink, MediaRef, Outbound, Portion, Rate, SendOutcome, Unreadable,
 };
 use domain::sockets::egress::Egress;
 use serde_json::Value;
 
+use crate::portions::with_links;
 use crate::wire::{self, base, genuine_if, post, text};
 use crate::{media, signature, split};
 
@@ -31,12 +32,13 @@ const LIMITS: Limits = Limits {
     per_channel: Rate { per_minute: 20 * 60, burst: 20 },
     per_chat: Rate { per_minute: 60, burst: 3 },
     window_hours: None,
-    // There is no sign of typing outside of assistants' threads.
-    typing_repeat_ms: 60_000,
+    // There is none outside of assistants' threads.
+    typing: None,
 };
 
 /// Where Slack keeps files.
 const FILE_HOSTS: [&str; 1] = ["files.slack.com"];
+const PAGE: &[u8] = b"<!doctype html";
 
 pub struct Slack {
     egress: Arc<dyn Egress>,
@@ -92,8 +94,9 @@ impl Channel for Slack {
         inbound::parse(request)
     }
 
-    fn split(&self, text: &str) -> Vec<String> {
-        split::split(text, LIMITS.text_units)
+    fn portions(&self, text: &str, media: &[MediaLink]) -> Vec<Portion> {
+        let texts = split::split(&with_links(text, media), LIMITS.text_units).into_iter();
+        texts.map(|text| Portion { text, media: Vec::new() }).collect()
     }
 
     async fn send(&self, access: &ChannelAccess, message: &Outbound) -> SendOutcome {
@@ -116,6 +119,10 @@ impl Channel for Slack {
 
     async fn fetch(&self, access: &ChannelAccess, media: &MediaRef) -> Result<Media, MediaError> {
         let authorization = media::is_https_host(&media.handle, &FILE_HOSTS).then(|| bearer(access));
-        media::fetch(&*self.egress, &media.handle, ChosenBy::Other, authorization).await
+        let file = media::fetch(&*self.egress, &media.handle, ChosenBy::Other, authorization).await?;
+        // Without the right `files:read` Slack answers with its page for signing in.
+        let is_page = file.bytes.get(..PAGE.len()).is_some_and(|start| start.eq_ignore_ascii_case(PAGE));
+        let wants_page = media.mime_type.as_deref().is_some_and(|claimed| claimed.starts_with("text/"));
+        if is_page && !wants_page { Err(MediaError::Gone) } else { Ok(file) }
     }
 }

@@ -7,10 +7,8 @@ use super::markup::escape;
 use crate::wire::{self, by_status, id, refusal, retry_after, text};
 
 pub(super) fn body(message: &Outbound) -> Value {
-    let links = message.media.iter().map(|link| link.url.as_str());
-    let text = std::iter::once(message.text.as_str()).filter(|text| !text.is_empty()).chain(links).collect::<Vec<_>>().join("\n");
     let (channel, thread) = message.to.split_once(':').map_or((message.to.as_str(), None), |(channel, ts)| (channel, Some(ts)));
-    let mut body = json!({"channel": channel, "text": escape(&text)});
+    let mut body = json!({"channel": channel, "text": escape(&message.text)});
     if let Some(thread) = thread {
         body["thread_ts"] = json!(thread);
     }

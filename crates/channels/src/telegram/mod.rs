@@ -12,27 +12,30 @@ use domain::Platform;
 use domain::egress::ChosenBy;
 use domain::sockets::channel::{
     Authenticity, Channel, ChannelAccess, Credentials, Found, Handshake, Inbound, InboundRequest, Intake, IntakeError, Limits,
-    Media, MediaError, MediaRef, Outbound, Polled, Rate, RefusalKind, SendOutcome, Unreadable,
+    Media, MediaError, MediaLink, MediaRef, Outbound, Polled, Portion, Rate, RefusalKind, SendOutcome, Typing, Unreadable,
 };
 use domain::sockets::egress::{Answer, Call, CallError, Egress};
 use serde_json::{Value, json};
 
+use crate::portions::{Carries, portions, with_links};
 use crate::wire::{self, base, genuine_if, post, text};
-use crate::{media, signature, split};
+use crate::{media, signature};
 
 const API: &str = "https://api.telegram.org";
 
 const LIMITS: Limits = Limits {
     text_units: 4096,
-    // Files of ours are sent as their addresses, which Telegram shows as links.
-    media_out: 0,
+    media_out: 1,
     media_bytes: media::MAX_BYTES,
     per_channel: Rate { per_minute: 30 * 60, burst: 30 },
     per_chat: Rate { per_minute: 60, burst: 3 },
     window_hours: None,
     // It is shown for five seconds.
-    typing_repeat_ms: 4000,
+    typing: Some(Typing { repeat_ms: 4000, marks_read: false }),
 };
+
+/// Of the text beside a file, in UTF-16 units.
+const CAPTION_UNITS: usize = 1024;
 
 const SECRET_HEADER: &str = "x-telegram-bot-api-secret-token";
 
@@ -52,8 +55,8 @@ impl Telegram {
     }
 
     async fn send_text(&self, access: &ChannelAccess, message: &Outbound, style: outbound::Style) -> SendOutcome {
-        let call = request(access, "sendMessage", &outbound::body(message, style));
-        match wire::call(&*self.egress, call).await {
+        let (method, body) = outbound::call(message, style);
+        match wire::call(&*self.egress, request(access, method, &body)).await {
             Ok(answer) => outbound::outcome(message, &answer),
             Err(outcome) => outcome,
         }
@@ -109,8 +112,16 @@ impl Channel for Telegram {
         inbound::parse(request)
     }
 
-    fn split(&self, text: &str) -> Vec<String> {
-        split::split(text, LIMITS.text_units)
+    /// Files of a type that Telegram does not fetch are links in the text.
+    fn portions(&self, text: &str, media: &[MediaLink]) -> Vec<Portion> {
+        let (taken, others): (Vec<_>, Vec<_>) = media.iter().cloned().partition(|link| outbound::method(link).is_some());
+        let carries = Carries {
+            text_units: LIMITS.text_units,
+            files: LIMITS.media_out,
+            caption_units: CAPTION_UNITS,
+            has_caption: |_| true,
+        };
+        portions(&with_links(text, &others), &taken, &carries)
     }
 
     /// A text whose markup Telegram does not understand is sent once more as it was written.
@@ -150,6 +161,10 @@ impl Channel for Telegram {
 
     async fn fetch(&self, access: &ChannelAccess, media: &MediaRef) -> Result<Media, MediaError> {
         let answer = self.call(access, "getFile", &json!({"file_id": media.handle})).await.map_err(media::media_error)?;
+        let words = text(&wire::json(&answer), "/description").unwrap_or_default();
+        if answer.status == 400 && words.contains("file is too big") {
+            return Err(MediaError::TooLarge);
+        }
         let answer = media::successful(answer)?;
         let path = text(&wire::json(&answer), "/result/file_path").filter(|path| is_plain_path(path)).ok_or(MediaError::Gone)?;
         let url = format!("{}/file/bot{}/{path}", base(access, API), token(access));

@@ -1,5 +1,5 @@
 use domain::DeliveryStatus;
-use domain::sockets::channel::{Accepted, Outbound, PlatformCode, Refusal, RefusalKind, SendOutcome};
+use domain::sockets::channel::{Accepted, MediaLink, Outbound, PlatformCode, Refusal, RefusalKind, SendOutcome};
 use domain::sockets::egress::Answer;
 use serde_json::{Value, json};
 
@@ -21,21 +21,42 @@ pub(super) fn chat_id(address: &str) -> Value {
     address.parse::<i64>().map_or_else(|_| json!(address), Value::from)
 }
 
-pub(super) fn body(message: &Outbound, style: Style) -> Value {
-    let links = message.media.iter().map(|link| link.url.as_str());
-    let text = std::iter::once(message.text.as_str()).filter(|text| !text.is_empty()).chain(links).collect::<Vec<_>>().join("\n");
+/// The method that sends such a file and the parameter for its address; `None` for what Telegram does not fetch by itself.
+pub(super) fn method(link: &MediaLink) -> Option<(&'static str, &'static str)> {
+    Some(match link.mime_type.as_str() {
+        "image/jpeg" | "image/png" | "image/webp" => ("sendPhoto", "photo"),
+        "image/gif" => ("sendAnimation", "animation"),
+        "audio/ogg" => ("sendVoice", "voice"),
+        "audio/mpeg" | "audio/mp4" => ("sendAudio", "audio"),
+        "video/mp4" => ("sendVideo", "video"),
+        "application/pdf" | "application/zip" => ("sendDocument", "document"),
+        _ => return None,
+    })
+}
+
+/// Method and body for one portion.
+pub(super) fn call(message: &Outbound, style: Style) -> (&'static str, Value) {
     let mut body = json!({"chat_id": chat_id(&message.to)});
+    let file = message.media.first().and_then(|link| Some((link, method(link)?)));
+    let (method, words) = match file {
+        Some((link, (method, parameter))) => {
+            body[parameter] = json!(link.url);
+            (method, "caption")
+        }
+        None => ("sendMessage", "text"),
+    };
     match style {
+        _ if message.text.is_empty() && file.is_some() => {}
         Style::Html => {
-            body["text"] = json!(html::from_markdown(&text));
+            body[words] = json!(html::from_markdown(&message.text));
             body["parse_mode"] = json!("HTML");
         }
-        Style::Plain => body["text"] = json!(text),
+        Style::Plain => body[words] = json!(message.text),
     }
     if let Some(answered) = message.reply_to.as_deref().and_then(|id| id.parse::<i64>().ok()) {
         body["reply_parameters"] = json!({"message_id": answered, "allow_sending_without_reply": true});
     }
-    body
+    (method, body)
 }
 
 pub(super) fn outcome(message: &Outbound, answer: &Answer) -> SendOutcome {

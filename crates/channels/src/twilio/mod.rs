@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::Platform;
-use domain::egress::ChosenBy;
 use domain::sockets::channel::{
     Authenticity, Channel, ChannelAccess, Credentials, Found, Handshake, Inbound, InboundRequest, Limits, Media, MediaError,
-    MediaRef, Outbound, Rate, SendOutcome, Unreadable,
+    MediaLink, MediaRef, Outbound, Portion, Rate, SendOutcome, Typing, Unreadable,
 };
 use domain::sockets::egress::Egress;
 
-use crate::{media, split, wire};
+use crate::portions::{Carries, portions};
+use crate::{media, wire};
 
 const WHATSAPP: Limits = Limits {
     text_units: 1600,
@@ -26,7 +26,8 @@ const WHATSAPP: Limits = Limits {
     per_channel: Rate { per_minute: 20 * 60, burst: 20 },
     per_chat: Rate { per_minute: 20 * 60, burst: 20 },
     window_hours: Some(24),
-    typing_repeat_ms: 20_000,
+    // It is shown for 25 seconds.
+    typing: Some(Typing { repeat_ms: 20_000, marks_read: true }),
 };
 
 const SMS: Limits = Limits {
@@ -35,11 +36,15 @@ const SMS: Limits = Limits {
     per_channel: Rate { per_minute: 60, burst: 1 },
     per_chat: Rate { per_minute: 60, burst: 1 },
     window_hours: None,
+    typing: None,
     ..WHATSAPP
 };
 
 /// Where Twilio keeps what contacts attach.
 const MEDIA_HOSTS: [&str; 1] = ["twilio.com"];
+
+/// How often Twilio may send us on to where a file is.
+const MAX_HOPS: usize = 2;
 
 pub struct Twilio {
     egress: Arc<dyn Egress>,
@@ -139,8 +144,16 @@ impl Channel for Twilio {
         inbound::parse(self.kind, request)
     }
 
-    fn split(&self, text: &str) -> Vec<String> {
-        split::split(text, self.limits().text_units)
+    fn portions(&self, text: &str, media: &[MediaLink]) -> Vec<Portion> {
+        let limits = self.limits();
+        let has_caption = match self.kind {
+            // WhatsApp shows no words beside a voice.
+            Kind::Whatsapp => |link: &MediaLink| !link.mime_type.starts_with("audio/"),
+            Kind::Sms => |_: &MediaLink| true,
+        };
+        let carries =
+            Carries { text_units: limits.text_units, files: limits.media_out, caption_units: limits.text_units, has_caption };
+        portions(text, media, &carries)
     }
 
     async fn send(&self, access: &ChannelAccess, message: &Outbound) -> SendOutcome {
@@ -172,6 +185,8 @@ impl Channel for Twilio {
     async fn fetch(&self, access: &ChannelAccess, media: &MediaRef) -> Result<Media, MediaError> {
         let is_twilios = media::is_https_host(&media.handle, &MEDIA_HOSTS);
         let authorization = is_twilios.then(|| authorization(&access.credentials)).flatten();
-        media::fetch(&*self.egress, &media.handle, ChosenBy::Other, authorization).await
+        // Twilio keeps files elsewhere, and sends who asks for one there.
+        let may_send_on = if is_twilios { MAX_HOPS } else { 0 };
+        media::fetch_sent_on(&*self.egress, &media.handle, authorization, may_send_on).await
     }
 }

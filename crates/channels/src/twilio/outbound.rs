@@ -4,7 +4,7 @@ use domain::{DeliveryStatus, Timestamp};
 use serde_json::Value;
 
 use super::{Kind, authorization, bare_address, inbound};
-use crate::wire::{self, by_status, encode_form, get, items, json, missing, post, refusal, retry_after, text};
+use crate::wire::{self, by_status, encode_form, get, id, items, json, missing, post, refusal, retry_after, text};
 
 const API: &str = "https://api.twilio.com";
 const TYPING: &str = "https://messaging.twilio.com/v2/Indicators/Typing.json";
@@ -132,7 +132,8 @@ pub(super) fn found(kind: Kind, access: &ChannelAccess, message: &Outbound, take
         let to = text(candidate, "/to").unwrap_or_default();
         let same_words = text(candidate, "/body").unwrap_or_default().trim() == message.text.trim();
         let is_ours = !sid.is_empty() && !taken.contains(&sid) && bare_address(&to) == bare_address(&message.to);
-        is_ours && same_words && !is_before(candidate, message.first_tried_at)
+        let same_files = id(candidate, "/num_media").unwrap_or_else(|| "0".to_owned()) == message.media.len().to_string();
+        is_ours && same_words && same_files && !is_before(candidate, message.first_tried_at)
     };
     match items(&body, "/messages").iter().find(is_it) {
         Some(candidate) => Found::Yes(accepted(kind, access, message, candidate)),

@@ -10,13 +10,14 @@ use domain::Platform;
 use domain::egress::ChosenBy;
 use domain::sockets::channel::{
     Authenticity, Channel, ChannelAccess, Credentials, Found, Handshake, Inbound, InboundRequest, Limits, Media, MediaError,
-    MediaRef, Outbound, Rate, SendOutcome, Unreadable,
+    MediaLink, MediaRef, Outbound, Portion, Rate, RefusalKind, SendOutcome, Typing, Unreadable,
 };
 use domain::sockets::egress::{Call, Egress};
 use serde_json::{Value, json};
 
+use crate::portions::{Carries, portions};
 use crate::wire::{self, base, clean, field, form, genuine_if, get, post, text};
-use crate::{media, signature, split};
+use crate::{media, signature};
 
 const API: &str = "https://graph.facebook.com/v23.0";
 
@@ -28,8 +29,12 @@ const LIMITS: Limits = Limits {
     per_channel: Rate { per_minute: 20 * 60, burst: 20 },
     per_chat: Rate { per_minute: 20 * 60, burst: 20 },
     window_hours: Some(24),
-    typing_repeat_ms: 20_000,
+    // It is shown for 25 seconds.
+    typing: Some(Typing { repeat_ms: 20_000, marks_read: true }),
 };
+
+/// Of the text beside a file, in UTF-16 units.
+const CAPTION_UNITS: usize = 1024;
 
 /// Where Meta keeps what contacts attach.
 const MEDIA_HOSTS: [&str; 2] = ["graph.facebook.com", "lookaside.fbsbx.com"];
@@ -99,8 +104,15 @@ impl Channel for WhatsappCloud {
         inbound::parse(access, request)
     }
 
-    fn split(&self, text: &str) -> Vec<String> {
-        split::split(text, LIMITS.text_units)
+    fn portions(&self, text: &str, media: &[MediaLink]) -> Vec<Portion> {
+        let carries = Carries {
+            text_units: LIMITS.text_units,
+            files: LIMITS.media_out,
+            caption_units: CAPTION_UNITS,
+            // WhatsApp shows no words beside a voice.
+            has_caption: |link| !link.mime_type.starts_with("audio/"),
+        };
+        portions(text, media, &carries)
     }
 
     async fn send(&self, access: &ChannelAccess, message: &Outbound) -> SendOutcome {
@@ -108,6 +120,10 @@ impl Channel for WhatsappCloud {
             if access.credentials.get(name).is_none() {
                 return wire::missing(name);
             }
+        }
+        if let Some(strange) = message.media.iter().find(|link| !outbound::is_taken(&link.mime_type)) {
+            let words = format!("WhatsApp takes no files of type {}", strange.mime_type);
+            return wire::refused(RefusalKind::NotSupported, &words);
         }
         match wire::call(&*self.egress, to_messages(access, &outbound::body(message))).await {
             Ok(answer) => outbound::outcome(message, &answer),

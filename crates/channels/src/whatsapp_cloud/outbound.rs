@@ -18,8 +18,11 @@ pub(super) fn body(message: &Outbound) -> Value {
         let kind = media_type(&link.mime_type);
         body["type"] = json!(kind);
         body[kind] = json!({"link": link.url});
-        if kind != "audio" && !message.text.is_empty() {
+        if !message.text.is_empty() {
             body[kind]["caption"] = json!(message.text);
+        }
+        if let Some(name) = link.name.as_ref().filter(|_| kind == "document") {
+            body[kind]["filename"] = json!(name);
         }
     } else {
         body["type"] = json!("text");
@@ -40,6 +43,13 @@ fn media_type(mime_type: &str) -> &'static str {
             "document"
         }
     }
+}
+
+/// Images, voices and videos of a few types, and documents of any.
+pub(super) fn is_taken(mime_type: &str) -> bool {
+    const TAKEN: [&str; 9] =
+        ["image/jpeg", "image/png", "audio/aac", "audio/amr", "audio/mp4", "audio/mpeg", "audio/ogg", "video/3gpp", "video/mp4"];
+    media_type(mime_type) == "document" || TAKEN.contains(&mime_type)
 }
 
 pub(super) fn outcome(message: &Outbound, answer: &Answer) -> SendOutcome {

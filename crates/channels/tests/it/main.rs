@@ -4,6 +4,7 @@
 
 mod egress;
 mod forging;
+mod media;
 mod peer;
 mod reading;
 mod sending;

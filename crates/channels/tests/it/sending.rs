@@ -59,7 +59,7 @@ async fn twilio_sends_templates_media_and_sms() {
     assert!(body.contains("ContentSid=HX1&ContentVariables=%7B%221%22%3A%22Ana%22%7D") && !body.contains("Body="), "{body}");
 
     let mut sms = message(PHONE, "hi");
-    sms.media = vec![MediaLink { url: "https://a.example/1.jpg".into(), mime_type: "image/jpeg".into() }];
+    sms.media = vec![MediaLink { url: "https://a.example/1.jpg".into(), mime_type: "image/jpeg".into(), name: None }];
     let (_, peer) = send(Platform::SmsTwilio, "/", &sms, Vec::new()).await;
     let body = peer.requests()[0].text();
     assert!(

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::agent::words;
-use super::{AgentId, ChannelId, ChatAgentId, ChatId, ChatMessageId, ContactId};
+use super::{AgentId, ChannelId, ChatAgentId, ChatId, ChatMessageId, ContactId, FileId};
 use crate::{AccountId, DeliveryStatus, Timestamp};
 
 /// What one contact and we have said on one channel.
@@ -124,13 +124,35 @@ impl Sender {
     }
 }
 
-/// A stored copy of what came with a message.
+/// A file that belongs to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    pub id: String,
+    pub id: FileId,
+    /// Of a stored file by its content; of any other what was said of it.
     pub mime_type: String,
+    /// In bytes; 0 while it is not known.
     pub size: i64,
+    /// Where a stored file can be read on this server, or where the platform fetches one of ours.
     pub url: String,
+    /// As its sender called it.
+    pub name: Option<String>,
+    pub state: AttachmentState,
+    /// Why there is no copy, in a sentence for operators.
+    pub error: Option<String>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachmentState {
+    /// A contact's, that is not here yet.
+    Fetching,
+    /// A contact's, whose copy is here.
+    Stored,
+    /// A contact's, that could not be had.
+    Failed,
+    /// Ours: an address that the platform fetches.
+    Linked,
 }
 
 /// An agent that is linked to a chat.
@@ -146,4 +168,5 @@ pub struct ChatAgent {
 }
 
 words!(Holder { Agent = "agent", User = "user", None = "none" });
+words!(AttachmentState { Fetching = "fetching", Stored = "stored", Failed = "failed", Linked = "linked" });
 words!(SenderType { Contact = "CONTACT", User = "USER", Agent = "AGENT" });

@@ -145,6 +145,12 @@ hub_id!(
     "draft"
 );
 
+hub_id!(
+    /// A file that belongs to a message.
+    FileId,
+    "file"
+);
+
 /// An account is a user to the hub.
 impl HubId for AccountId {
     const PREFIX: &'static str = "user";

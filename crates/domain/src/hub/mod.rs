@@ -9,9 +9,11 @@ mod ids;
 
 pub use agent::{Agent, AgentKind, AgentScope, OnNewMessage};
 pub use channel::{Channel, Health, InboundAuth, Takeover};
-pub use chat::{Attachment, Chat, ChatAgent, ChatMessage, ChatView, Floor, Holder, LastMessage, Sender, SenderType};
+pub use chat::{
+    Attachment, AttachmentState, Chat, ChatAgent, ChatMessage, ChatView, Floor, Holder, LastMessage, Sender, SenderType,
+};
 pub use delivery::{AgentDelivery, DeliveryState};
 pub use event::{HubEvent, HubEventKind, SeenBy};
 pub use ids::{
-    AgentId, ChannelId, ChatAgentId, ChatId, ChatMessageId, ContactId, DeliveryId, DraftId, HubId, IdentityId, TokenId,
+    AgentId, ChannelId, ChatAgentId, ChatId, ChatMessageId, ContactId, DeliveryId, DraftId, FileId, HubId, IdentityId, TokenId,
 };

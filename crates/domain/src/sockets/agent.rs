@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::channel::Secret;
+use super::channel::{MediaLink, Secret};
 use crate::Timestamp;
 
 /// Speaks with agents' webhooks.
@@ -111,4 +111,5 @@ pub enum AgentAnswer {
 pub struct AgentReply {
     pub content: String,
     pub meta: Map<String, Value>,
+    pub media: Vec<MediaLink>,
 }

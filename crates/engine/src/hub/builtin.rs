@@ -46,7 +46,7 @@ impl Work for RunBuiltin {
                 AgentAnswer::Accepted { status: 200, replies: Vec::new(), no_reply: true }
             }
             Said::Text(content) => {
-                let reply = AgentReply { content, meta: Map::new() };
+                let reply = AgentReply { content, meta: Map::new(), media: Vec::new() };
                 AgentAnswer::Accepted { status: 200, replies: vec![reply], no_reply: false }
             }
             Said::CutOff => return Err(JobError::Retry { reason: "The turn was cut off.".to_owned(), after_ms: Some(0) }),

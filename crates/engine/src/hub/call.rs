@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use domain::hub::{
-    Agent, AgentDelivery, AgentKind, Chat, ChatAgent, ChatMessage, ChatView, DeliveryId, DeliveryState, HubId as _, Sender,
+    Agent, AgentDelivery, AgentKind, Attachment, Chat, ChatAgent, ChatMessage, ChatView, DeliveryId, DeliveryState, HubId as _,
+    Sender,
 };
 use domain::sockets::agent::{AgentAnswer, AgentCall, AgentReply, Burst, BurstMessage};
 use domain::sockets::channel::Secret;
@@ -14,7 +15,7 @@ use store::hub::{Table, accounts, agents, channels, chats, deliveries, links, me
 use super::agents::secret_place;
 use super::changes::{By, Changes};
 use super::secrets::open;
-use super::{buffer, builtin, rest, say, window};
+use super::{buffer, builtin, rest, say, typing, window};
 use crate::accounts::{fresh, random_bytes};
 use crate::jobs::{Attempt, BackOff, Completed, JobError, Policy, Work};
 use crate::{Engine, Error, Result};
@@ -108,7 +109,9 @@ fn burst(
     after: i64,
 ) -> Result<Burst> {
     let view: Option<ChatView> = chats::view(tx, chat.id)?;
-    let platform = channels::get(tx, chat.channel)?.map_or("", |channel| Platform::as_str(channel.platform));
+    let channel = channels::get(tx, chat.channel)?;
+    let platform = channel.as_ref().map_or("", |channel| Platform::as_str(channel.platform));
+    let base = channel.as_ref().and_then(|channel| engine.webhook_base_url(channel)).unwrap_or_default();
     let mut messages = Vec::new();
     for message in shown {
         let (sender, sender_id, sender_name) = match message.sender {
@@ -130,7 +133,7 @@ fn burst(
             sender_id,
             sender_name,
             is_new: message.sender == Sender::Contact && message.place > after,
-            attachments: message.attachments,
+            attachments: message.attachments.into_iter().map(|file| with_base(file, &base)).collect(),
         });
     }
     Ok(Burst {
@@ -145,6 +148,12 @@ fn burst(
         messages,
         window: view.and_then(|view| window::of(&view, engine.inner.clock.now())),
     })
+}
+
+/// Agents elsewhere need a whole address; without a public one of ours they know themselves where they reach us.
+fn with_base(file: Attachment, base: &str) -> Attachment {
+    let url = if file.url.starts_with('/') { format!("{}{}", base.trim_end_matches('/'), file.url) } else { file.url };
+    Attachment { url, ..file }
 }
 
 fn queue(tx: &mut Tx, changes: &Changes, kind: AgentKind, delivery: DeliveryId, at: Timestamp) -> Result<()> {
@@ -223,7 +232,7 @@ pub(super) fn patience(tx: &mut Tx, delivery: &AgentDelivery) -> Result<i64> {
 /// [`JobError`].
 pub(super) async fn begin(attempt: &Attempt, id: DeliveryId) -> Result<Option<(AgentDelivery, Agent)>, JobError> {
     let now = attempt.engine().inner.clock.now();
-    attempt
+    let begun = attempt
         .store(move |tx| {
             let Some(mut delivery) = deliveries::get(tx, id)?.filter(|found| found.state == DeliveryState::Open) else {
                 return Ok(None);
@@ -238,7 +247,11 @@ pub(super) async fn begin(attempt: &Attempt, id: DeliveryId) -> Result<Option<(A
             deliveries::update(tx, &delivery)?;
             Ok(Some((delivery, agent)))
         })
-        .await
+        .await?;
+    if let Some((delivery, _)) = &begun {
+        typing::begin(attempt.engine(), delivery);
+    }
+    Ok(begun)
 }
 
 /// What cannot be begun ends, or waits until the agent is called again.

@@ -132,6 +132,7 @@ pub(crate) const fn error_type(kind: RefusalKind) -> &'static str {
     match kind {
         RefusalKind::WindowClosed => "window_closed",
         RefusalKind::OptedOut => "opted_out",
+        RefusalKind::NotSupported => "not_supported",
         RefusalKind::Permanent | RefusalKind::Auth | RefusalKind::ChannelGone => "permanent",
     }
 }

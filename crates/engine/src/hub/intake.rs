@@ -1,7 +1,7 @@
 //! What a platform tells, in one transaction: the key that makes a repeat harmless, the contact, the chat and its agents, the
 //! message, the burst that it belongs to, and what operators see of it. Nobody is called before it is stored.
 
-use domain::hub::{Attachment, Channel, ChannelId, Chat, ChatId, ChatMessage, ChatMessageId, Floor, Holder, Sender};
+use domain::hub::{Channel, ChannelId, Chat, ChatId, ChatMessage, ChatMessageId, Floor, Holder, Sender};
 use domain::sockets::channel::{ChannelAccess, ConsentChange, Inbound, InboundMessage, Sender as From};
 use domain::{DeliveryStatus, Timestamp};
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use store::hub::{Table, agents, channels, chats, contacts as stored_contacts, li
 
 use super::buffer::{self, Growth};
 use super::changes::Changes;
-use super::{contacts, deliver, say};
+use super::{contacts, deliver, files, say};
 use crate::accounts::fresh;
 use crate::{Engine, Refused, Result};
 
@@ -108,7 +108,7 @@ pub(super) fn take_in(tx: &mut Tx, changes: &mut Changes, channel: &Channel, tol
     }
 }
 
-fn take_message(tx: &mut Tx, changes: &mut Changes, channel: &Channel, told: InboundMessage) -> Result<Taken> {
+fn take_message(tx: &mut Tx, changes: &mut Changes, channel: &Channel, mut told: InboundMessage) -> Result<Taken> {
     if let Some(known) = known(tx, channel, &told.dedupe)? {
         return Ok(known);
     }
@@ -119,7 +119,7 @@ fn take_message(tx: &mut Tx, changes: &mut Changes, channel: &Channel, told: Inb
     if in_hour > PER_HOUR {
         meta.insert("throttled".to_owned(), Value::Bool(true));
     }
-    let message = ChatMessage {
+    let mut message = ChatMessage {
         id: fresh(tx, Table::ChatMessage)?,
         chat: chat.id,
         place,
@@ -130,7 +130,7 @@ fn take_message(tx: &mut Tx, changes: &mut Changes, channel: &Channel, told: Inb
         meta,
         is_read: false,
         status: DeliveryStatus::Sent,
-        attachments: Vec::<Attachment>::new(),
+        attachments: Vec::new(),
         edited_at: None,
         kind: Some(told.kind.as_str().to_owned()),
     };
@@ -139,6 +139,7 @@ fn take_message(tx: &mut Tx, changes: &mut Changes, channel: &Channel, told: Inb
         // Somebody was faster between the look and this: their answer is the first one.
         return known(tx, channel, &told.dedupe)?.ok_or_else(|| crate::Error::Internal("an inbound key has vanished".to_owned()));
     }
+    message.attachments = files::expect(tx, changes, channel.id, (chat.id, message.id), std::mem::take(&mut told.media))?;
     messages::insert(tx, channel.id, &message, Aside::default())?;
     say::set_last(tx, &message)?;
     chats::contact_wrote(tx, chat.id, changes.at)?;
@@ -177,7 +178,9 @@ fn take_edit(
         return Ok(Taken::Ignored);
     }
     // If the burst still grows, it reads the new text when it ends.
-    message.content = text;
+    // Files stand in the first lines, and are as they were.
+    let lines = message.content.lines().take(message.attachments.len());
+    message.content = lines.chain((!text.is_empty()).then_some(text.as_str())).collect::<Vec<_>>().join("\n");
     message.edited_at = Some(changes.at);
     messages::update(tx, &message)?;
     if chats::get(tx, chat.id)?.and_then(|chat| chat.last_message).is_some_and(|last| last.at == message.at) {

@@ -11,6 +11,8 @@ use store::hub::channels;
 
 use super::changes::Changes;
 use super::intake::take_in;
+use super::receive::presses;
+use super::typing;
 use crate::jobs::{Attempt, BackOff, Completed, JobError, Policy, Queue, Repeat, Unique, Work};
 use crate::{Engine, Result};
 
@@ -139,6 +141,7 @@ impl ListenToChannel {
         };
         let parsed = requests.iter().filter_map(|request| connector.parse(&access, request).ok());
         let told: Vec<_> = parsed.flatten().collect();
+        let (presses, telling) = (presses(&told), (channel.clone(), access.clone()));
         let pause_ms = if requests.is_empty() { PAUSE_MS } else { 0 };
         let next = Self { is_set_up: true, failures: 0, ..self };
         let mut changes = Changes::of(attempt.engine());
@@ -154,7 +157,9 @@ impl ListenToChannel {
             changes.end(tx)?;
             next.go_on(tx, &queue, at)
         };
-        attempt.complete(effects).await
+        let completed = attempt.complete(effects).await?;
+        typing::acknowledge(attempt.engine(), &telling.0, telling.1, presses);
+        Ok(completed)
     }
 
     async fn after_failure(self, attempt: &Attempt, channel: Channel, error: IntakeError) -> Result<Completed, JobError> {

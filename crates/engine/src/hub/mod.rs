@@ -1,7 +1,7 @@
 //! People and agents who answer contacts on connected platforms.
 //!
 //! What a contact writes is taken in by `intake.rs`, waits in `buffer.rs` until its burst is over, and goes to an agent by
-//! `call.rs` or `builtin.rs`; what people and agents say goes out by `say.rs`. Who may speak is decided in `floor.rs`, and
+//! `call.rs` or `builtin.rs`; what they attach is fetched in `files.rs`; what people and agents say goes out by `say.rs`. Who may speak is decided in `floor.rs`, and
 //! what operators see of all this leaves through `changes.rs` and `live.rs`.
 
 mod agents;
@@ -14,6 +14,7 @@ mod chats;
 mod contacts;
 mod deliver;
 mod deliveries;
+mod files;
 mod floor;
 mod intake;
 mod listen;
@@ -25,6 +26,7 @@ mod say;
 mod secrets;
 mod send;
 mod sweep;
+mod typing;
 mod window;
 
 pub use agents::{AgentChange, AgentToken, NewAgent, TokenRef};
@@ -36,6 +38,8 @@ pub use channels::{ChannelChange, Permission};
 pub use chats::ChatAct;
 pub use contacts::ContactView;
 pub use deliveries::Tested;
+pub(crate) use files::FetchFile;
+pub use files::FileReader;
 pub(crate) use floor::ReturnFloor;
 pub use intake::Taken;
 pub(crate) use listen::ListenToChannel;
@@ -47,6 +51,8 @@ pub(crate) use rest::RestAgent;
 pub use say::{ChatPost, MessagePage};
 pub(crate) use send::SendQueued;
 pub use store::hub::chats::Filter as ChatFilter;
+pub use store::hub::files::StoredFile;
 pub use store::hub::notes::{Activity, Draft};
 pub use store::hub::outbox::{Part as OutboxPart, State as OutboxState};
+pub(crate) use typing::Signs;
 pub use window::of as window_of;

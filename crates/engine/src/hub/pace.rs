@@ -48,6 +48,14 @@ impl Pace {
         }
         wait
     }
+
+    /// Whether at least half of the channel's bucket is left: for what is sent beside messages, which takes nothing out.
+    pub(crate) fn has_room(&self, channel: ChannelId, limits: &Limits, now: Timestamp) -> bool {
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = limits.per_channel;
+        let taken_ms = buckets.get(&Key::Channel(channel)).map_or(0, |bucket| bucket.full_at_ms - now.0);
+        taken_ms * 2 <= step_ms(rate) * i64::from(rate.burst.max(1))
+    }
 }
 
 fn step_ms(rate: Rate) -> i64 {
@@ -70,7 +78,7 @@ mod tests {
         per_channel: Rate { per_minute: 600, burst: 4 },
         per_chat: Rate { per_minute: 60, burst: 2 },
         window_hours: None,
-        typing_repeat_ms: 0,
+        typing: None,
     };
 
     #[test]
@@ -84,5 +92,17 @@ mod tests {
         assert_eq!([wait(1, 1000), wait(1, 1000)], [None, Some(1000)]);
         assert_eq!([wait(4, 10_000), wait(4, 10_000)], [None, None], "what was waited for is there again, and no more");
         assert_eq!(wait(4, 10_000), Some(1000));
+    }
+
+    #[test]
+    fn what_is_sent_beside_messages_leaves_them_room() {
+        let pace = Pace::default();
+        let (channel, chat) = (ChannelId::from_uuid(Uuid::from_u128(1)), |n| ChatId::from_uuid(Uuid::from_u128(n)));
+        let has_room = |at| pace.has_room(channel, &LIMITS, Timestamp(at));
+        assert!(has_room(0));
+        for n in 1..=3 {
+            assert_eq!(pace.wait(channel, chat(n), &LIMITS, Timestamp(0)), None);
+        }
+        assert!(!has_room(0) && has_room(100), "three of four are out, and one comes back every 100 ms");
     }
 }

@@ -2,10 +2,11 @@
 
 use domain::Platform;
 use domain::hub::{Channel, ChannelId, HubId as _, InboundAuth};
-use domain::sockets::channel::{Authenticity, Channel as Connector, ChannelAccess, Handshake, InboundRequest};
+use domain::sockets::channel::{Authenticity, Channel as Connector, ChannelAccess, Handshake, Inbound, InboundRequest};
 use store::hub::channels;
 
 use super::intake::Taken;
+use super::typing;
 use crate::{Engine, Error, Result};
 
 /// What a platform gets for its request.
@@ -62,7 +63,10 @@ impl Engine {
             return answer_of(handshake);
         }
         let told = connector.parse(&access, &request).map_err(|_| NotReceived::Unreadable(theirs))?;
-        Ok(Received::Taken(self.take_in(channel.id, told).await?))
+        let presses = presses(&told);
+        let taken = self.take_in(channel.id, told).await?;
+        typing::acknowledge(self, &channel, access, presses);
+        Ok(Received::Taken(taken))
     }
 
     async fn channel_of(&self, platform: Platform, name: Option<&str>) -> Result<(Channel, ChannelAccess), NotReceived> {
@@ -90,6 +94,15 @@ impl Engine {
             Authenticity::Forged => false,
         }
     }
+}
+
+/// What the platform wants to hear of buttons that were pressed.
+pub(super) fn presses(told: &[Inbound]) -> Vec<String> {
+    let token = |told: &Inbound| match told {
+        Inbound::Message(message) => message.acknowledge.clone(),
+        Inbound::Edited { .. } | Inbound::Status(_) | Inbound::Consent { .. } | Inbound::Ignored => None,
+    };
+    told.iter().filter_map(token).collect()
 }
 
 fn answer_of(handshake: Handshake) -> Result<Received, NotReceived> {

@@ -1,11 +1,13 @@
 //! What is said to a contact: checked, stored and queued in one transaction, and answered at once. A platform's failure shows
 //! in the message later on; it never fails the call.
 
+use domain::egress::ChosenBy;
 use domain::hub::{
     AgentDelivery, AgentId, AgentScope, Channel, ChannelId, Chat, ChatId, ChatMessage, ChatMessageId, ChatView, DeliveryId,
     DeliveryState, Holder, LastMessage, Sender, Takeover,
 };
 use domain::sockets::agent::AgentReply;
+use domain::sockets::channel::{MediaLink, MessageKind, Portion};
 use domain::{DeliveryStatus, Principal, Timestamp};
 use serde_json::{Map, Value};
 use store::Tx;
@@ -14,7 +16,7 @@ use store::hub::notes::{self, Draft};
 use store::hub::{Table, chats, deliveries, links, messages, outbox};
 
 use super::changes::Changes;
-use super::{call, floor, window};
+use super::{call, files, floor, window};
 use crate::access::hub::Act;
 use crate::accounts::fresh;
 use crate::{Engine, Error, Refused, Result, access};
@@ -31,6 +33,8 @@ const PLATFORM: &str = "platform_";
 pub struct ChatPost {
     pub content: String,
     pub meta: Map<String, Value>,
+    /// Files that the platform fetches.
+    pub media: Vec<MediaLink>,
     /// The agent's call that it answers, if it says so.
     pub delivery: Option<DeliveryId>,
     /// What the client named its request, and SHA-256 of it.
@@ -67,8 +71,13 @@ impl Engine {
     /// Stores a message and queues it. A person who writes takes the floor, an agent must have it.
     ///
     /// # Errors
-    /// [`Refused`], [`Error::Conflict`], or the database's. Nothing is sent then.
+    /// [`Refused`], [`Error::Conflict`], [`Error::InvalidValue`], or the database's. Nothing is sent then.
     pub async fn say(&self, who: Principal, place: (ChannelId, ChatId), post: ChatPost) -> Result<ChatMessage> {
+        for link in &post.media {
+            if self.outside().egress.check(&link.url, ChosenBy::Other).await.is_err() {
+                return Err(Error::InvalidValue { field: "attachments", reason: "address not allowed" });
+            }
+        }
         let (changes, engine) = (Changes::of(self), self.clone());
         let said = self.inner.store.write(move |tx| say(tx, &engine, changes, who, place, post)).await?;
         match said {
@@ -182,11 +191,12 @@ fn say(
                 notes::add_draft(tx, &draft)?;
                 return Ok(Said::Draft);
             };
+            let said = AgentReply { content: post.content, meta: post.meta, media: post.media };
             let aside = Aside { client_key: post.key, delivery: delivery.as_ref().map(|delivery| delivery.id) };
             if let Some(delivery) = delivery {
                 call::replied(tx, &changes, delivery)?;
             }
-            queue(tx, engine, &mut changes, (&channel, &chat), Sender::Agent(Some(id)), (post.content, post.meta), aside)?
+            queue(tx, engine, &mut changes, (&channel, &chat), Sender::Agent(Some(id)), said, aside)?
         }
         Principal::Owner | Principal::Account { .. } => {
             let sender = match who {
@@ -194,7 +204,8 @@ fn say(
                 Principal::Owner | Principal::Agent { .. } => Sender::User(None),
             };
             let aside = Aside { client_key: post.key, delivery: None };
-            let message = queue(tx, engine, &mut changes, (&channel, &chat), sender, (post.content, post.meta), aside)?;
+            let said = AgentReply { content: post.content, meta: post.meta, media: post.media };
+            let message = queue(tx, engine, &mut changes, (&channel, &chat), sender, said, aside)?;
             operator_wrote(tx, &mut changes, &channel, &chat, who, message.place)?;
             message
         }
@@ -268,7 +279,7 @@ pub(super) fn reply(
         return Ok(false);
     }
     let aside = Aside { client_key: None, delivery: Some(delivery.id) };
-    queue(tx, engine, changes, (&channel, &chat), Sender::Agent(Some(delivery.agent)), (reply.content, reply.meta), aside)?;
+    queue(tx, engine, changes, (&channel, &chat), Sender::Agent(Some(delivery.agent)), reply, aside)?;
     Ok(true)
 }
 
@@ -279,7 +290,7 @@ fn queue(
     changes: &mut Changes,
     (channel, chat): (&Channel, &Chat),
     sender: Sender,
-    (content, meta): (String, Map<String, Value>),
+    AgentReply { content, meta, media }: AgentReply,
     aside: Aside,
 ) -> Result<ChatMessage> {
     let place = chats::next_place(tx, chat.id)?.ok_or(Refused::NO_CHAT)?;
@@ -288,27 +299,33 @@ fn queue(
         chat: chat.id,
         place,
         external_id: None,
-        content,
+        content: shown(&content, &media),
         sender,
         at: changes.at,
         meta,
         is_read: false,
         status: DeliveryStatus::Pending,
-        attachments: Vec::new(),
+        attachments: files::linked(tx, &media)?,
         edited_at: None,
         kind: None,
     };
     messages::insert(tx, channel.id, &message, aside)?;
     set_last(tx, &message)?;
-    let parts = match engine.outside().channel(channel.platform) {
+    let portions = match engine.outside().channel(channel.platform) {
         // A template is sent whole: the platform knows its text.
-        Some(connector) if !message.meta.contains_key("template") => connector.split(&message.content),
-        Some(_) | None => vec![message.content.clone()],
+        Some(connector) if !message.meta.contains_key("template") => connector.portions(&content, &media),
+        Some(_) | None => vec![Portion { text: content, media }],
     };
-    outbox::queue(tx, message.id, (channel.id, chat.id, place), &parts, changes.at)?;
+    outbox::queue(tx, message.id, (channel.id, chat.id, place), &portions, changes.at)?;
     changes.send(tx, chat.id)?;
     changes.message_added(message.clone());
     Ok(message)
+}
+
+/// The message as operators see it: files first, a line for each, as in a contact's messages.
+fn shown(content: &str, media: &[MediaLink]) -> String {
+    let lines = media.iter().map(|link| MessageKind::of_mime_type(&link.mime_type).media_line(&link.url));
+    lines.chain((!content.is_empty()).then(|| content.to_owned())).collect::<Vec<_>>().join("\n")
 }
 
 /// The chat's newest message, as lists show it.

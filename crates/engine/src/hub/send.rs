@@ -157,7 +157,7 @@ fn outbound(tx: &mut Tx, chat: &Chat, message: &ChatMessage, part: &Part, now: T
         chat_id: chat.id.spelled(),
         to: chat.external_id.clone(),
         text: part.text.clone(),
-        media: Vec::new(),
+        media: part.media.clone(),
         template: message.meta.get("template").and_then(Value::as_object).cloned(),
         reply_to: reply_to.filter(|_| part.part == 0),
         chat_meta: chat.meta.clone(),

@@ -156,6 +156,7 @@ impl Kinds {
             .with::<hub::ReturnFloor>()
             .with::<hub::RestAgent>()
             .with::<hub::SendQueued>()
+            .with::<hub::FetchFile>()
             .with::<hub::ListenToChannel>()
             .with::<rules::RefreshRule>()
             .with::<ForgetAccount>()

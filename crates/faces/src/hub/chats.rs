@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use domain::AccountId;
 use domain::hub::{AgentId, ChannelId, ChatAgent, ChatId, ChatMessageId, DeliveryId, HubId as _};
+use domain::sockets::channel::MediaLink;
 use engine::{ChatAct, ChatFilter, ChatPost, MessagePage, RequestKey};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -26,6 +27,9 @@ const MAX_SEARCH_CHARACTERS: usize = 1000;
 const MIN_PHONE_DIGITS: usize = 10;
 /// The longest text that is taken; platforms cut it into parts.
 const MAX_CONTENT_CHARACTERS: usize = 100_000;
+/// Files that go with one message.
+const MAX_ATTACHMENTS: usize = 10;
+const MAX_ADDRESS_BYTES: usize = 2000;
 /// A person may keep the floor for a year.
 const MAX_MINUTES: i64 = 525_600;
 /// Names the agent's call that a message answers.
@@ -46,7 +50,7 @@ const FILTERS: [&str; 11] = [
 ];
 
 /// The chat that a path names.
-pub struct Place((ChannelId, ChatId));
+pub struct Place(pub(super) (ChannelId, ChatId));
 
 impl<S: Send + Sync> FromRequestParts<S> for Place {
     type Rejection = HubError;
@@ -270,13 +274,39 @@ pub async fn say_in_chat(
 
 async fn read_post(headers: &HeaderMap, request: Request) -> Result<ChatPost, HubError> {
     let (mut body, bytes) = Fields::body(request).await?;
-    let content = body.text("content", 1..=MAX_CONTENT_CHARACTERS);
+    let media = attachments(&mut body);
+    // A file needs no words beside it.
+    let content = match media.is_empty() {
+        true => body.text("content", 1..=MAX_CONTENT_CHARACTERS),
+        false => body.opt_text("content", 0..=MAX_CONTENT_CHARACTERS).unwrap_or_default(),
+    };
     let meta = body.dictionary("meta_data").unwrap_or_default();
+    if !media.is_empty() && meta.contains_key("template") {
+        body.refuse("attachments", "a template is sent without files");
+    }
     body.end()?;
     let print = || Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let key = idempotency::header(headers)?.map(|key| (key.to_owned(), print()));
     let delivery = headers.get(DELIVERY_HEADER).and_then(|value| value.to_str().ok()).map(id_or_none::<DeliveryId>);
-    Ok(ChatPost { content, meta, delivery, key })
+    Ok(ChatPost { content, meta, media, delivery, key })
+}
+
+/// `[{url, mime_type, name?}]`: addresses that the platform fetches.
+fn attachments(body: &mut Fields) -> Vec<MediaLink> {
+    let Some(given) = body.raw("attachments").cloned() else { return Vec::new() };
+    let text = |item: &Value, name: &str| {
+        let text = item.get(name).and_then(Value::as_str).filter(|text| !text.is_empty() && text.len() <= MAX_ADDRESS_BYTES)?;
+        (!text.chars().any(char::is_control)).then(|| text.to_owned())
+    };
+    let link =
+        |item: &Value| Some(MediaLink { url: text(item, "url")?, mime_type: text(item, "mime_type")?, name: text(item, "name") });
+    let read: Option<Vec<MediaLink>> = given.as_array().and_then(|items| items.iter().map(link).collect());
+    match read {
+        Some(links) if links.len() <= MAX_ATTACHMENTS => return links,
+        Some(_) => body.refuse("attachments", "at most 10 files go with one message"),
+        None => body.refuse("attachments", "each needs url and mime_type, as texts"),
+    }
+    Vec::new()
 }
 
 /// `POST …/messages/{m}/resend`

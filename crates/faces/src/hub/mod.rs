@@ -8,6 +8,7 @@ mod chats;
 mod contacts;
 mod error;
 mod fields;
+mod files;
 pub(crate) mod incoming;
 mod json_fault;
 mod limit;

@@ -97,12 +97,7 @@ pub(super) fn chat(view: &Chat, now: Timestamp) -> ChatView {
 
 pub(super) fn message(message: ChatMessage) -> MessageView {
     let sender_id = sender_id(message.sender);
-    let attachments = message.attachments.into_iter().map(|attachment| AttachmentView {
-        id: attachment.id,
-        mime_type: attachment.mime_type,
-        size: attachment.size,
-        url: attachment.url,
-    });
+    let attachments = attachments(&message);
     MessageView {
         id: message.id.spelled(),
         external_id: message.external_id,
@@ -114,9 +109,22 @@ pub(super) fn message(message: ChatMessage) -> MessageView {
         readed: message.is_read,
         delivery_status: message.status.as_str(),
         sender_id,
-        attachments: attachments.collect(),
+        attachments,
         edited_at: message.edited_at.map(time::naive),
     }
+}
+
+fn attachments(message: &ChatMessage) -> Vec<AttachmentView> {
+    let shown = message.attachments.iter().map(|file| AttachmentView {
+        id: file.id.spelled(),
+        mime_type: file.mime_type.clone(),
+        size: file.size,
+        url: file.url.clone(),
+        name: file.name.clone(),
+        state: file.state.as_str(),
+        error: file.error.clone(),
+    });
+    shown.collect()
 }
 
 fn sender_id(sender: Sender) -> Option<String> {
@@ -135,7 +143,7 @@ pub(crate) fn frame(event: &HubEvent) -> Bytes {
         HubEventKind::MessageUpdated { message } => json!({
             "type": "message_updated", "chat_id": chat_id, "channel_id": channel_id, "message_id": message.id.spelled(),
             "delivery_status": message.status.as_str(), "external_id": message.external_id, "readed": message.is_read,
-            "content": message.content, "metadata": message.meta, "seq": seq,
+            "content": message.content, "metadata": message.meta, "attachments": attachments(message), "seq": seq,
         }),
         HubEventKind::ChatUpdated { chat: view } => json!({
             "type": "chat_updated", "chat_id": chat_id, "channel_id": channel_id, "chat_data": chat(view, event.at), "seq": seq,
@@ -173,6 +181,7 @@ fn new_message(event: &HubEvent, message: &ChatMessage, view: &Chat) -> Value {
         assigned_to: view.chat.assigned.map(|id| id.spelled()),
         metadata: &message.meta,
         sender_id: sender_id(message.sender),
+        attachments: attachments(message),
         seq: event.seq,
     })
 }

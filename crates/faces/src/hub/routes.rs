@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::{delete, get, post, put};
 
-use super::{accounts, agents, channels, chats, contacts, small, webhooks};
+use super::{accounts, agents, channels, chats, contacts, files, small, webhooks};
 use crate::App;
 use crate::kit::Routes as _;
 
@@ -55,6 +55,7 @@ fn of_chats() -> Router<App> {
         .at("/channels/{channel}/chats/{chat}/activity", get(chats::activity))
         .at("/channels/{channel}/chats/{chat}/messages", get(chats::messages).post(chats::say))
         .at("/channels/{channel}/chats/{chat}/messages/{message}/resend", post(chats::resend))
+        .at("/channels/{channel}/chats/{chat}/attachments/{attachment}", get(files::show))
         .at("/channels/{channel}/chats/{chat}/agents", get(chats::agents).post(chats::link))
         .at("/channels/{channel}/chats/{chat}/agents/{agent}", get(chats::agent).put(chats::set_agent).delete(chats::unlink))
         .at("/webhooks/agent/{chat}", post(chats::say_in_chat))

@@ -201,6 +201,9 @@ pub struct AttachmentView {
     pub mime_type: String,
     pub size: i64,
     pub url: String,
+    pub name: Option<String>,
+    pub state: &'static str,
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -225,5 +228,6 @@ pub struct NewMessage<'a> {
     pub assigned_to: Option<String>,
     pub metadata: &'a Map<String, Value>,
     pub sender_id: Option<String>,
+    pub attachments: Vec<AttachmentView>,
     pub seq: i64,
 }

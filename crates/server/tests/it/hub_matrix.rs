@@ -108,6 +108,7 @@ fn request(world: &World, row: &Row, ids: &Ids, token: &str) -> Request {
             ("{chat}", &ids.chat),
             ("{contact}", &ids.contact),
             ("{message}", &ids.message),
+            ("{attachment}", "file_2222222222"),
             ("{user}", &world.bystander.id),
             ("{assigned}", &world.assigned.id),
             ("{agent}", &world.bystanding_agent.id),

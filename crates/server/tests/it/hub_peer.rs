@@ -39,7 +39,7 @@ pub struct Call {
 pub struct Plan {
     pub wait: Duration,
     /// Status and body; `None`: the connection is closed without a word.
-    pub answer: Option<(u16, String)>,
+    pub answer: Option<(u16, Vec<u8>)>,
 }
 
 impl Plan {
@@ -48,7 +48,11 @@ impl Plan {
     }
 
     pub fn status(status: u16, body: &Value) -> Self {
-        Self { wait: Duration::ZERO, answer: Some((status, body.to_string())) }
+        Self::bytes(status, body.to_string())
+    }
+
+    pub fn bytes(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { wait: Duration::ZERO, answer: Some((status, body.into())) }
     }
 
     pub const fn silence() -> Self {
@@ -137,7 +141,7 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
         tokio::time::sleep(plan.wait).await;
         let Some((status, body)) = plan.answer else { return };
         let head = format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-        if stream.write_all(format!("{head}{body}").as_bytes()).await.is_err() {
+        if stream.write_all(&[head.as_bytes(), &body].concat()).await.is_err() {
             return;
         }
         shared.lock()[index].answered = Some(now());

@@ -228,6 +228,7 @@ pub const ROWS: &[Row] = &[
     row("GET", "/channels/{channel}/chats/{chat}/messages", "", Rule::ReadChat),
     row("POST", "/channels/{channel}/chats/{chat}/messages", r#"{"content":"hello"}"#, Rule::Send).spends(Spends::State),
     row("POST", "/channels/{channel}/chats/{chat}/messages/{message}/resend", "{}", Rule::Send).reaches(&[409]),
+    row("GET", "/channels/{channel}/chats/{chat}/attachments/{attachment}", "", Rule::ReadChat).reaches(FOUND_OR_NOT),
     row("GET", "/channels/{channel}/chats/{chat}/agents", "", Rule::ReadChat),
     row("POST", "/channels/{channel}/chats/{chat}/agents", r#"{"agent_id":"{agent}"}"#, Rule::Arrange).spends(Spends::State),
     row("GET", "/channels/{channel}/chats/{chat}/agents/{linked}", "", Rule::ReadChat).reaches(FOUND_OR_NOT),

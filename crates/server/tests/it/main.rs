@@ -55,6 +55,7 @@ mod harness_process;
 mod harness_sse;
 mod harness_upstream;
 mod harness_ws;
+mod hub_files;
 mod hub_gaps;
 mod hub_matrix;
 mod hub_matrix_sockets;

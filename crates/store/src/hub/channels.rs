@@ -131,6 +131,7 @@ pub fn deleted_before(tx: &mut Tx, before: Timestamp) -> Result<Vec<ChannelId>, 
 /// # Errors
 /// The database's.
 pub fn purge(tx: &mut Tx, id: ChannelId) -> Result<(), StoreError> {
+    super::files::delete_of_channel(tx, id)?;
     for sql in [
         "DELETE FROM outbox WHERE channel_id = $1",
         "DELETE FROM chat_message WHERE channel_id = $1",

@@ -287,6 +287,7 @@ pub fn delete(tx: &mut Tx, id: ChatId, at: Timestamp) -> Result<(), StoreError> 
     for table in ["outbox", "chat_message", "chat_agent", "agent_delivery", "draft", "activity", "hub_event"] {
         tx.execute(&format!("DELETE FROM {table} WHERE chat_id = $1"), &[id.uuid().into()])?;
     }
+    super::files::delete_of_chat(tx, id)?;
     tx.execute("DELETE FROM chat WHERE id = $1", &[id.uuid().into()])?;
     Ok(())
 }

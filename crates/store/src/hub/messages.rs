@@ -189,6 +189,15 @@ pub fn newest_of(tx: &mut Tx, chat: ChatId, sender: SenderType) -> Result<i64, S
     row.map_or(Ok(0), |row| Ok(row.get::<Option<i64>>(0)?.unwrap_or(0)))
 }
 
+/// What the platform calls the newest message of the contact.
+///
+/// # Errors
+/// The database's.
+pub fn newest_received(tx: &mut Tx, chat: ChatId) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT external_id FROM chat_message WHERE chat_id = $1 AND sender = 'CONTACT' ORDER BY place DESC LIMIT 1";
+    tx.query_one(sql, &[chat.uuid().into()])?.map_or(Ok(None), |row| row.get(0))
+}
+
 /// Marks the contact's messages up to a place as read; returns how many are left.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ pub mod chats;
 pub mod contacts;
 pub mod deliveries;
 pub mod events;
+pub mod files;
 pub mod inbound;
 pub mod links;
 pub mod messages;
@@ -30,6 +31,7 @@ pub enum Table {
     Contact,
     Delivery,
     Draft,
+    File,
     Identity,
     Token,
 }
@@ -49,6 +51,7 @@ pub fn is_taken(tx: &mut Tx, table: Table, id: impl HubId) -> Result<bool, Store
         Table::Contact => "contact",
         Table::Delivery => "agent_delivery",
         Table::Draft => "draft",
+        Table::File => "chat_file",
         Table::Identity => "contact_identity",
         Table::Token => "token",
     };

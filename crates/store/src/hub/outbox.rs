@@ -2,8 +2,10 @@
 
 use domain::Timestamp;
 use domain::hub::{AgentId, ChannelId, ChatId, ChatMessageId, HubId as _};
+use domain::sockets::channel::{MediaLink, Portion};
 use uuid::Uuid;
 
+use super::unreadable;
 use crate::{Row, StoreError, Tx, Value};
 
 /// One part of a message.
@@ -17,6 +19,7 @@ pub struct Part {
     /// The message's place in its chat.
     pub place: i64,
     pub text: String,
+    pub media: Vec<MediaLink>,
     pub attempts: i64,
     pub next_at: Timestamp,
     pub first_tried_at: Option<Timestamp>,
@@ -29,7 +32,7 @@ pub struct Part {
 }
 
 const COLUMNS: &str = "o.message_id, o.part, o.chat_id, o.channel_id, o.place, o.text, o.attempts, o.next_at, \
-    o.first_tried_at, o.is_unknown, o.external_id, o.error, o.error_code, o.created_at";
+    o.first_tried_at, o.is_unknown, o.external_id, o.error, o.error_code, o.created_at, o.media";
 
 /// The code of a part that may have left, and is not to be sent again.
 pub const WITHDRAWN: &str = "withdrawn";
@@ -42,21 +45,24 @@ pub fn queue(
     tx: &mut Tx,
     message: ChatMessageId,
     (channel, chat, place): (ChannelId, ChatId, i64),
-    texts: &[String],
+    portions: &[Portion],
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    for (part, text) in (0_i64..).zip(texts) {
+    for (part, portion) in (0_i64..).zip(portions) {
+        let media = (!portion.media.is_empty()).then(|| serde_json::to_string(&portion.media)).transpose();
+        let media = media.map_err(|error| StoreError::Failed(error.to_string()))?;
         tx.execute(
             "INSERT INTO outbox (message_id, part, chat_id, channel_id, place, text, state, attempts, next_at, is_unknown, \
-             created_at) VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, 0, $7)",
+             created_at, media) VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, 0, $7, $8)",
             &[
                 message.uuid().into(),
                 part.into(),
                 chat.uuid().into(),
                 channel.uuid().into(),
                 place.into(),
-                text.as_str().into(),
+                portion.text.as_str().into(),
                 at.0.into(),
+                media.into(),
             ],
         )?;
     }
@@ -80,7 +86,7 @@ pub fn first_queued(tx: &mut Tx, chat: ChatId) -> Result<Option<Part>, StoreErro
 pub fn of_message(tx: &mut Tx, message: ChatMessageId) -> Result<Vec<(Part, State)>, StoreError> {
     let sql = format!("SELECT {COLUMNS}, o.state FROM outbox o WHERE o.message_id = $1 ORDER BY o.part");
     let rows = tx.query(&sql, &[message.uuid().into()])?;
-    rows.iter().map(|row| Ok((part(row)?, State::parse(&row.get::<String>(14)?)))).collect()
+    rows.iter().map(|row| Ok((part(row)?, State::parse(&row.get::<String>(15)?)))).collect()
 }
 
 /// What became of a part.
@@ -245,5 +251,9 @@ fn part(row: &Row) -> Result<Part, StoreError> {
         error: row.get(11)?,
         error_code: row.get(12)?,
         created_at: Timestamp(row.get(13)?),
+        media: match row.get::<Option<String>>(14)? {
+            Some(media) => serde_json::from_str(&media).map_err(|_| unreadable("media", &media))?,
+            None => Vec::new(),
+        },
     })
 }

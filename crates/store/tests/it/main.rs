@@ -5,6 +5,7 @@
 mod dataset_world;
 mod executor_postgres;
 mod executor_sqlite;
+mod files;
 mod guard;
 mod jobs;
 mod log;

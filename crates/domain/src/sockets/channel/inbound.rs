@@ -105,7 +105,7 @@ impl InboundMessage {
     /// The message as the contract shows it: `[IMAGE Message] <url>`, with what was written on the next line.
     #[must_use]
     pub fn content(&self) -> String {
-        let lines = self.media.iter().map(|media| format!("[{} Message] {}", media.kind.media_label(), media.shown));
+        let lines = self.media.iter().map(|media| media.kind.media_line(&media.shown));
         lines.chain((!self.text.is_empty()).then(|| self.text.clone())).collect::<Vec<_>>().join("\n")
     }
 }
@@ -206,13 +206,16 @@ impl MessageKind {
         }
     }
 
-    const fn media_label(self) -> &'static str {
-        match self {
+    /// How a file of this kind stands in a message's text: `[IMAGE Message] <address>`.
+    #[must_use]
+    pub fn media_line(self, address: &str) -> String {
+        let label = match self {
             Self::Voice => "Voice",
             Self::Image => "IMAGE",
             Self::Video => "VIDEO",
             Self::Text | Self::Media | Self::Location | Self::Contact | Self::Interactive => "MEDIA",
-        }
+        };
+        format!("[{label} Message] {address}")
     }
 }
 
@@ -243,12 +246,14 @@ impl fmt::Debug for Media {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MediaError {
-    #[error("the platform did not answer")]
+    #[error("The platform did not answer")]
     TryAgain,
-    #[error("the attachment is not available")]
+    #[error("The platform does not give the file out")]
     Gone,
-    #[error("the attachment is too large")]
+    #[error("The file is larger than 20 MB")]
     TooLarge,
+    #[error("The file's address is not allowed")]
+    NotAllowed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@ pub use inbound::{
     Authenticity, ConsentChange, Handshake, Identity, IdentityKind, Inbound, InboundMessage, InboundRequest, Intake, IntakeError,
     Media, MediaError, MediaRef, MessageKind, Polled, Sender, StatusNews, Unreadable,
 };
-pub use outbound::{Accepted, Found, MediaLink, Outbound, PlatformCode, Refusal, RefusalKind, SendOutcome};
+pub use outbound::{Accepted, Found, MediaLink, Outbound, PlatformCode, Portion, Refusal, RefusalKind, SendOutcome};
 
 /// A connector: how one platform speaks. It keeps nothing between calls; what it needs to know of a channel comes with each.
 #[async_trait]
@@ -42,8 +42,8 @@ pub trait Channel: Send + Sync + 'static {
     /// What the request says, in its order.
     fn parse(&self, access: &ChannelAccess, request: &InboundRequest) -> Result<Vec<Inbound>, Unreadable>;
 
-    /// Cuts a long text into parts that the platform takes, each to be sent by itself.
-    fn split(&self, text: &str) -> Vec<String>;
+    /// Cuts a long text, and more files than the platform takes at once, into portions that are each sent by itself.
+    fn portions(&self, text: &str, media: &[MediaLink]) -> Vec<Portion>;
 
     /// Sends once, and says what came of it.
     async fn send(&self, access: &ChannelAccess, message: &Outbound) -> SendOutcome;
@@ -52,7 +52,7 @@ pub trait Channel: Send + Sync + 'static {
     /// platform's ids of other messages of the chat, which may have the same words.
     async fn look_up(&self, access: &ChannelAccess, message: &Outbound, taken: &[String]) -> Found;
 
-    /// Shows that somebody writes. It may fail silently, and is to be repeated after [`Limits::typing_repeat_ms`].
+    /// Shows that somebody writes. It may fail silently, and is to be repeated after [`Typing::repeat_ms`].
     async fn typing(&self, access: &ChannelAccess, to: &str, last_received: Option<&str>);
 
     /// The bytes of what a contact attached, at most [`Limits::media_bytes`].
@@ -136,8 +136,17 @@ pub struct Limits {
     pub per_chat: Rate,
     /// The hours after a contact's message in which free text is taken.
     pub window_hours: Option<u32>,
-    /// How long one sign of typing is shown.
-    pub typing_repeat_ms: u64,
+    /// `None`: the platform has no sign of typing.
+    pub typing: Option<Typing>,
+}
+
+/// How a platform shows that somebody writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Typing {
+    /// A sign is gone after a little longer than this.
+    pub repeat_ms: u64,
+    /// The sign also tells the contact that their message was read.
+    pub marks_read: bool,
 }
 
 /// A bucket that fills at `per_minute` and holds `burst`.

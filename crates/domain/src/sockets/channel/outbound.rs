@@ -14,9 +14,8 @@ pub struct Outbound {
     pub chat_id: String,
     /// The chat's `external_id`.
     pub to: String,
-    /// Within the platform's limit: one of the parts that [`Channel::split`] made.
+    /// With `media` one of the portions that [`Channel::portions`] made.
     pub text: String,
-    /// Addresses that the platform fetches.
     pub media: Vec<MediaLink>,
     /// The platform's own template, sent in place of the text.
     pub template: Option<Map<String, Value>>,
@@ -28,10 +27,19 @@ pub struct Outbound {
     pub now: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An address that the platform fetches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaLink {
     pub url: String,
     pub mime_type: String,
+    pub name: Option<String>,
+}
+
+/// What one call to a platform can carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portion {
+    pub text: String,
+    pub media: Vec<MediaLink>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +76,8 @@ pub enum RefusalKind {
     /// The contact wrote too long ago for free text.
     WindowClosed,
     OptedOut,
+    /// The platform takes no such thing from anybody.
+    NotSupported,
     /// Our credentials are refused: the channel's queue waits for new ones.
     Auth,
     /// The receiver wants nothing more from this channel.
