@@ -199,11 +199,11 @@ describe("the hub's events on the socket", () => {
   it('are asked for by whoever wants them, and go on behind the last one', () => {
     expect(asks(run([{ type: 'start' }, greeting]).effects)).toEqual([]);
     const first = run([{ type: 'start' }, greeting, { type: 'follow_hub' }, ack, event(5), event(8)]);
-    expect(asks(first.effects)).toEqual([{ type: 'subscribe', channels: [] }]);
+    expect(asks(first.effects)).toEqual([{ type: 'subscribe', channels: [], notes: true }]);
     expect(lost(first.effects), 'what was before is read').toBe(1);
     expect(seqs(first.effects)).toEqual([5, 8]);
     const back = run([cut, again, greeting, ack, event(9)], first.state);
-    expect(asks(back.effects)).toEqual([{ type: 'subscribe', channels: [], after: 8 }]);
+    expect(asks(back.effects)).toEqual([{ type: 'subscribe', channels: [], notes: true, after: 8 }]);
     expect(lost(back.effects)).toBe(0);
     expect(seqs(back.effects)).toEqual([9]);
   });

@@ -40,9 +40,9 @@ pub use conversations::{Change, ImportedMessage, NewConversation, Paging, Search
 pub use error::{Error, Result};
 pub use events::{Entry, Feed, Follow, From, OpenPart, Opened, RunningTurn, SLOTS, What};
 pub use hub::{
-    Activity, AgentChange, AgentToken, ChannelChange, ChatAct, ChatFilter, ChatPost, ContactView, Draft, FileReader, HubEntry,
-    HubFeed, HubNews, MessagePage, NewAgent, NotReceived, OutboxPart, OutboxState, Permission, Received, StoredFile, Taken,
-    Tested, TokenRef, window_of,
+    Activity, AgentChange, AgentToken, CannedChange, ChannelChange, ChatAct, ChatFilter, ChatPost, ContactView, Draft,
+    FileReader, HubEntry, HubFeed, HubNews, Knock, MessagePage, NewAgent, NotReceived, NotePage, OutboxPart, OutboxState, Passed,
+    Permission, Received, SendTest, StoredFile, Taken, Tested, TokenRef, window_of,
 };
 pub use messages::{Answering, Post, Posted, Row, TitleRule, Transcript, TranscriptMessage, WhenBusy};
 pub use nodes::{Nodes, Sharing};
@@ -146,6 +146,7 @@ struct Inner {
     hub_log: hub::HubLog,
     pace: hub::Pace,
     signs: hub::Signs,
+    knocks: hub::Knocks,
     seal: seal::Seal,
     rules: rules::Rules,
 }
@@ -194,6 +195,7 @@ impl Engine {
                 hub_log: hub::HubLog::default(),
                 pace: hub::Pace::default(),
                 signs: hub::Signs::default(),
+                knocks: hub::Knocks::default(),
                 seal: seal::Seal::new(&parts.settings.hub.seal_key)?,
                 rules: rules::Rules::new(parts.settings.rules.clone()),
                 settings: parts.settings,

@@ -41,6 +41,7 @@ refusals!(Forbidden {
     NEEDS_USER = "User access required",
     NO_PERMISSION = "No permission to access this channel",
     SCOPE = "Agent scope does not allow this",
+    NOT_THE_AUTHOR = "Only who wrote a note may change it",
 });
 refusals!(NotFound {
     NO_USER = "User not found",
@@ -53,6 +54,8 @@ refusals!(NotFound {
     NO_LINK = "Agent not assigned to this chat",
     NO_CONTACT = "Contact not found",
     NO_DELIVERY = "Delivery not found",
+    NO_NOTE = "Note not found",
+    NO_REPLY = "Canned reply not found",
 });
 refusals!(Conflict {
     USERNAME_TAKEN = "Username already exists",
@@ -67,4 +70,6 @@ refusals!(Conflict {
     TAKEN_OVER = "A person has taken over this conversation",
     SUPERSEDED = "Delivery superseded",
     NOT_A_DEAD_LETTER = "Delivery is not failed",
+    SHORTCUT_TAKEN = "Shortcut already exists",
+    TOO_MANY_REPLIES = "There are 500 canned replies already",
 });

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_tool_starts.sql"),
     include_str!("migrations/0010_rule_nodes.sql"),
     include_str!("migrations/0011_files.sql"),
+    include_str!("migrations/0012_team.sql"),
 ];
 
 /// The newest schema that this version knows.

@@ -142,14 +142,6 @@ export interface Contact {
   identities: { kind: string; value: string }[];
 }
 
-export interface FailedPart {
-  message_id: string;
-  chat_id: string;
-  attempts: number;
-  error: string | null;
-  error_code: string | null;
-}
-
 export interface Permission {
   user_id: string;
   username: string;
@@ -264,8 +256,8 @@ const query = (fields: Record<string, string | number | boolean | undefined>): s
   const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== '');
   return given.length === 0 ? '' : `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
 };
-const channelPath = (channel: string): string => `channels/${encodeURIComponent(channel)}`;
-const chatPath = ({ channel, chat }: Place): string => `${channelPath(channel)}/chats/${encodeURIComponent(chat)}`;
+export const channelPath = (channel: string): string => `channels/${encodeURIComponent(channel)}`;
+export const chatPath = ({ channel, chat }: Place): string => `${channelPath(channel)}/chats/${encodeURIComponent(chat)}`;
 const post = <T>(path: string, body: unknown = {}, idempotencyKey?: string): Promise<T> =>
   json(path, idempotencyKey === undefined ? { method: 'POST', body } : { method: 'POST', body, idempotencyKey });
 const put = <T>(path: string, body: unknown): Promise<T> => json(path, { method: 'PUT', body });
@@ -295,10 +287,7 @@ export const permissions = async (channel: string): Promise<Permission[]> =>
   (await json<{ permissions: Permission[] }>(`${channelPath(channel)}/permissions`)).permissions;
 export const setPermission = (channel: string, user: string, granted: boolean): Promise<void> =>
   send(`${channelPath(channel)}/permissions/${user}`, { method: granted ? 'PUT' : 'DELETE' });
-export const failedParts = async (channel: string): Promise<FailedPart[]> =>
-  (await json<{ items: FailedPart[] }>(`${channelPath(channel)}/outbox?state=failed`)).items;
-
-export type Kind = 'all' | 'attention' | 'mine' | 'unassigned' | 'archived';
+export type Kind = 'all' | 'unread' | 'waiting' | 'attention' | 'mine' | 'unassigned' | 'archived';
 export interface Filter {
   /** Null: all channels. */
   channel: string | null;
@@ -319,6 +308,8 @@ export const chats = ({ channel, kind, words }: Filter, me: string | null, limit
     after,
     q: words.trim(),
     needs_attention: kind === 'attention' ? true : undefined,
+    unread: kind === 'unread' ? true : undefined,
+    waiting: kind === 'waiting' ? true : undefined,
     assigned: kind === 'unassigned' ? false : undefined,
     assigned_user_id: kind === 'mine' ? (me ?? 'nobody') : undefined,
     archived: kind === 'archived' ? true : undefined,
@@ -372,8 +363,16 @@ export const agents = (): Promise<Agent[]> => json('auth/agents');
 export const createAgent = (fields: Record<string, unknown>): Promise<NewAgent> => post('auth/agents', fields);
 export const changeAgent = (agent: string, fields: Record<string, unknown>): Promise<Agent> => put(`auth/agents/${agent}`, fields);
 export const removeAgent = (agent: string): Promise<void> => send(`auth/agents/${agent}`, { method: 'DELETE' });
-export const testAgent = (agent: string): Promise<{ ok: boolean; status: number | null; ms: number; error: string | null }> =>
-  post(`auth/agents/${agent}/test`);
+export interface AgentTest {
+  ok: boolean;
+  status: number | null;
+  ms: number;
+  /** What it says; nobody is sent it. */
+  replies: string[];
+  error: string | null;
+}
+/** `text`: what an agent of ours is asked; a service behind a webhook gets a call without messages. */
+export const testAgent = (agent: string, text: string): Promise<AgentTest> => post(`auth/agents/${agent}/test`, { text });
 export const deliveries = async (agent: string): Promise<Delivery[]> =>
   (await json<{ deliveries: Delivery[] }>(`auth/agents/${agent}/deliveries${query({ limit: 10 })}`)).deliveries;
 export const retryDelivery = (agent: string, delivery: string): Promise<Delivery> =>

@@ -32,10 +32,16 @@ export function isWithin(list: Chat[], chat: Chat, more: boolean): boolean {
 export function belongs(chat: Chat, { channel, kind }: Filter, me: string | null): boolean {
   if (channel !== null && chat.channel_id !== channel) return false;
   if (kind === 'attention') return chat.needs_attention;
+  if (kind === 'unread') return chat.unread_count > 0;
+  if (kind === 'waiting') return isWaiting(chat);
   if (kind === 'unassigned') return !chat.is_assigned;
   if (kind === 'mine') return chat.assigned_user_id !== null && chat.assigned_user_id === me;
   return true;
 }
+
+/** Whether a person has to do something here: it was asked for, or the contact has the last word and no agent answers. */
+export const isWaiting = (chat: Chat): boolean =>
+  chat.needs_attention || (chat.floor.holder !== 'agent' && chat.last_sender_type === 'CONTACT');
 
 /** The chat after a frame about it; null if it is gone. */
 export function afterFrame(chat: Chat, frame: HubFrame): Chat | null {

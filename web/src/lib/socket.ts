@@ -1,5 +1,6 @@
 // The reconnecting socket as a pure state machine: what happened goes in, what to do comes out. connection.ts does it.
 
+import { NOTE_EVENTS } from './team';
 import type { ChatFrame, Frame } from './wire';
 
 export type Phase =
@@ -73,7 +74,7 @@ export type Effect =
 
 export const initial: SocketState = { phase: 'idle', attempt: 0, following: {}, asks: {}, pinged: false, hub: null };
 
-const HUB_EVENTS = ['new_message', 'message_updated', 'chat_updated', 'chat_deleted'];
+const HUB_EVENTS = ['new_message', 'message_updated', 'chat_updated', 'chat_deleted', ...NOTE_EVENTS];
 
 const PING_EVERY_MS = 25_000;
 /** How long an answer to a ping may take; anything that arrives counts. */
@@ -269,10 +270,10 @@ function followHub(state: SocketState): Step {
   return { state: { ...state, hub }, effects: state.phase === 'open' ? [subscribeHub(hub)] : [] };
 }
 
-/** An empty list stands for every channel that may be seen. */
+/** An empty list stands for every channel that may be seen; notes come only to who asks for them. */
 const subscribeHub = ({ after }: HubFollowing): Effect => ({
   type: 'send',
-  frame: { type: 'subscribe', channels: [], ...(after === null ? {} : { after }) },
+  frame: { type: 'subscribe', channels: [], notes: true, ...(after === null ? {} : { after }) },
 });
 
 function unfollow(state: SocketState, chatId: string): Step {

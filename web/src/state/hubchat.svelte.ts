@@ -8,6 +8,7 @@ import { mergeMessages, messagesAfter, prependMessages, refreshMessages } from '
 import { loadOutbox, repeatAfterMs, saveOutbox, type Outgoing } from '../lib/outbox';
 import { tabStorage } from '../lib/storage';
 import { announcer, showFailure } from './announce.svelte';
+import { HubNotes } from './hubnotes.svelte';
 import { inbox } from './inbox.svelte';
 
 const PAGE = 50;
@@ -35,7 +36,10 @@ export class HubChat {
   #reading = false;
   #timers = new Set<ReturnType<typeof setTimeout>>();
 
+  readonly notes: HubNotes;
+
   constructor(readonly place: Place) {
+    this.notes = new HubNotes(place);
     this.outbox = loadOutbox(tabStorage(), place.chat);
   }
 
@@ -45,12 +49,14 @@ export class HubChat {
 
   open(): void {
     this.#open = true;
+    this.notes.open();
     void this.load();
     for (const entry of this.outbox) if (entry.state === 'sending') void this.#deliver(entry);
   }
 
   close(): void {
     this.#open = false;
+    this.notes.close();
     for (const timer of this.#timers) clearTimeout(timer);
   }
 
@@ -71,6 +77,7 @@ export class HubChat {
       inbox.put(chat);
       for (const frame of early) inbox.apply(frame);
       this.state = 'ready';
+      void this.notes.load(this.hasOlder ? this.messages[0]?.id : undefined);
       void this.loadDetails();
     } catch (error) {
       if (mine !== this.#loads) return;
@@ -120,6 +127,7 @@ export class HubChat {
       arrived();
       this.messages = prependMessages(this.messages, page.messages.toReversed());
       this.hasOlder = page.has_more;
+      void this.notes.loadOlder(this.hasOlder ? this.messages[0]?.id : undefined, oldest.id);
     } catch (error) {
       showFailure('Older messages could not be loaded.', error);
     } finally {

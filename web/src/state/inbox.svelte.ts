@@ -4,8 +4,10 @@ import { ApiError } from '../lib/api';
 import * as hub from '../lib/hub';
 import type { Agent, Channel, Chat, Filter, HubFrame, Place, User } from '../lib/hub';
 import { afterFrame, belongs, isWithin, mergeChats, refreshChats } from '../lib/inbox';
+import { isNoteFrame } from '../lib/team';
 import { showFailure } from './announce.svelte';
 import { auth } from './auth.svelte';
+import { canned } from './canned.svelte';
 import { HubChat } from './hubchat.svelte';
 import { live } from './live.svelte';
 
@@ -122,6 +124,10 @@ async function load(): Promise<void> {
 
 const follower = {
   frame(raw: Parameters<typeof hub.asHubFrame>[0]): void {
+    if (isNoteFrame(raw)) {
+      if (open?.place.chat === raw.chat_id) open.notes.apply(raw);
+      return;
+    }
     const frame = hub.asHubFrame(raw);
     if (open?.place.chat === frame.chat_id) open.apply(frame);
     apply(frame);
@@ -207,6 +213,7 @@ export const inbox = {
     phase = 'idle';
     shown = false;
     [channels, users, agents, chats] = [[], [], [], []];
+    canned.forget();
     all = new Map();
     filter = { channel: null, kind: 'all', words: '' };
     listed = 'loading';

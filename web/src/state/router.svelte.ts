@@ -11,7 +11,7 @@ export type InboxView =
   | { kind: 'list'; channel: string | null }
   | { kind: 'chat'; channel: string; chat: string }
   | { kind: 'channel'; channel: string }
-  | { kind: 'connect' | 'agents' | 'people' };
+  | { kind: 'connect' | 'agents' | 'people' | 'replies' };
 
 export type Route =
   | { name: 'new' }
@@ -45,7 +45,7 @@ function shownFile(): Citation | null {
 
 function inboxRoute(rest: string): Route {
   if (rest === '') return { name: 'inbox', view: { kind: 'list', channel: null } };
-  if (rest === 'connect' || rest === 'agents' || rest === 'people') return { name: 'inbox', view: { kind: rest } };
+  if (rest === 'connect' || rest === 'agents' || rest === 'people' || rest === 'replies') return { name: 'inbox', view: { kind: rest } };
   const [, channel, more] = /^(channel_\w+)(?:\/(settings|chat_\w+))?$/.exec(rest) ?? [];
   if (channel === undefined) return { name: 'unknown' };
   if (more === undefined) return { name: 'inbox', view: { kind: 'list', channel } };
@@ -108,6 +108,7 @@ export function inboxPath(view: InboxView): string {
     case 'connect':
     case 'agents':
     case 'people':
+    case 'replies':
       return `inbox/${view.kind}`;
   }
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AgentId, ChannelId, ChatId, ChatMessage, ChatView};
+use super::{AgentId, ChannelId, ChatId, ChatMessage, ChatNote, ChatNoteId, ChatView};
 use crate::{AccountId, Timestamp};
 
 /// Something that operators see happen. Numbered over the whole hub, rising, with gaps.
@@ -36,4 +36,24 @@ pub enum HubEventKind {
         chat: Box<ChatView>,
     },
     ChatDeleted,
+    NewNote {
+        note: ChatNote,
+    },
+    NoteUpdated {
+        note: ChatNote,
+    },
+    NoteDeleted {
+        note: ChatNoteId,
+    },
+}
+
+impl HubEventKind {
+    /// Whether it is for people alone, and among those for who asks for it.
+    #[must_use]
+    pub const fn is_internal(&self) -> bool {
+        match self {
+            Self::NewNote { .. } | Self::NoteUpdated { .. } | Self::NoteDeleted { .. } => true,
+            Self::NewMessage { .. } | Self::MessageUpdated { .. } | Self::ChatUpdated { .. } | Self::ChatDeleted => false,
+        }
+    }
 }

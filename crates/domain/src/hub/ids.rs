@@ -151,6 +151,17 @@ hub_id!(
     "file"
 );
 
+hub_id!(
+    /// What people tell each other about a chat.
+    ChatNoteId,
+    "chatnote"
+);
+hub_id!(
+    /// A text that people send often.
+    CannedReplyId,
+    "canned"
+);
+
 /// An account is a user to the hub.
 impl HubId for AccountId {
     const PREFIX: &'static str = "user";

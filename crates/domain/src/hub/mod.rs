@@ -6,6 +6,7 @@ mod chat;
 mod delivery;
 mod event;
 mod ids;
+mod team;
 
 pub use agent::{Agent, AgentKind, AgentScope, OnNewMessage};
 pub use channel::{Channel, Health, InboundAuth, Takeover};
@@ -15,5 +16,7 @@ pub use chat::{
 pub use delivery::{AgentDelivery, DeliveryState};
 pub use event::{HubEvent, HubEventKind, SeenBy};
 pub use ids::{
-    AgentId, ChannelId, ChatAgentId, ChatId, ChatMessageId, ContactId, DeliveryId, DraftId, FileId, HubId, IdentityId, TokenId,
+    AgentId, CannedReplyId, ChannelId, ChatAgentId, ChatId, ChatMessageId, ChatNoteId, ContactId, DeliveryId, DraftId, FileId,
+    HubId, IdentityId, TokenId,
 };
+pub use team::{CannedReply, ChatNote, NoteAuthor};

@@ -18,6 +18,14 @@ pub(crate) fn admin(who: Principal) -> Result<()> {
     if who.is_admin() { Ok(()) } else { Err(Refused::NEEDS_ADMIN.into()) }
 }
 
+/// What people tell each other is no agent's business.
+///
+/// # Errors
+/// [`Refused::NEEDS_USER`], [`Refused::SCOPE`].
+pub(crate) fn person(who: Principal) -> Result<()> {
+    acts(who, Act::Operate)
+}
+
 /// Accounts are read by people, and by agents that see everything.
 ///
 /// # Errors
@@ -162,6 +170,9 @@ pub(crate) fn visible_channels(tx: &mut Tx, who: Principal) -> Result<Option<Has
 
 /// Whether an event is for `who`, who sees these channels.
 pub(crate) fn sees_event(who: Principal, channels: Option<&HashSet<ChannelId>>, event: &HubEvent) -> bool {
+    if event.what.is_internal() && person(who).is_err() {
+        return false;
+    }
     channels.is_none_or(|channels| channels.contains(&event.channel))
         || match who {
             Principal::Owner => true,

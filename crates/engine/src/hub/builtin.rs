@@ -2,18 +2,23 @@
 //! the chat, so that it sees exactly what a service behind a webhook would.
 
 use async_trait::async_trait;
-use domain::hub::{Agent, AgentDelivery, ChatMessage, DeliveryId, HubId as _, Sender};
+use domain::hub::{Agent, AgentDelivery, ChatId, ChatMessage, DeliveryId, DeliveryState, HubId as _, Sender};
 use domain::sockets::agent::{AgentAnswer, AgentReply};
-use domain::{Author, ConversationId, EventKind, Failure, FailureCode, Home, MessageId, Outcome, PartBody, Principal, TurnId};
+use domain::{
+    Author, ConversationId, EventKind, Failure, FailureCode, Home, MessageId, Outcome, PartBody, Principal, Timestamp, TurnId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use store::Tx;
 use store::hub::{chats, deliveries};
 
 use super::call;
+use crate::accounts::random_number;
 use crate::jobs::{Attempt, BackOff, Completed, JobError, Policy, Work};
 use crate::{Engine, Error, Follow, ImportedMessage, NewConversation, Post, RequestKey, Result, TitleRule, What, WhenBusy};
 
+/// How long a trial waits for an answer: as long as an administrator may be kept waiting.
+const TRIAL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Attempts that the program may break down in.
 const BREAKDOWNS: [u64; 50] = [1000; 50];
 
@@ -149,6 +154,62 @@ async fn ask(
     };
     let (posted, follow) = hub.post_and_follow(Principal::Owner, post).await?;
     Ok((posted.turn, follow))
+}
+
+/// Has the agent answer what nobody has written, to see whether it can. An error is a sentence for administrators.
+pub(super) async fn try_out(engine: &Engine, agent: &Agent, text: String) -> Result<String, String> {
+    let hub = engine.of(Home::Hub);
+    let new = NewConversation { title: "Test".to_owned(), model: agent.model.clone(), mode: agent.mode, workdir: None };
+    let made = hub.import_conversation(Principal::Owner, new, Vec::new(), None).await.map_err(|error| error.to_string())?;
+    let delivery = trial(agent, made.id, text, hub.clock().now());
+    let id = delivery.id;
+    let answer = match tokio::time::timeout(TRIAL_TIMEOUT, tried(&hub, agent, delivery)).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", TRIAL_TIMEOUT.as_secs())),
+    };
+    // Nothing of a trial is kept; what cannot be removed now is removed with the agent's old calls.
+    let _ = hub.inner.store.write(move |tx| deliveries::delete(tx, id)).await;
+    let _ = hub.delete_conversation(Principal::Owner, made.id).await;
+    answer
+}
+
+/// A call that belongs to no chat and has ended, so that nothing comes of it: it says which agent the conversation is for.
+fn trial(agent: &Agent, conversation: ConversationId, body: String, now: Timestamp) -> AgentDelivery {
+    AgentDelivery {
+        id: DeliveryId::from_random(random_number()),
+        chat: ChatId::from_uuid(domain::AccountId::NOBODY.uuid()),
+        agent: agent.id,
+        state: DeliveryState::Cancelled,
+        epoch: 0,
+        body,
+        after: 0,
+        upto: 0,
+        attempts: 0,
+        next_at: None,
+        status: None,
+        error: None,
+        accepted_at: None,
+        reply_due_at: None,
+        replied: false,
+        conversation: Some(conversation),
+        created_at: now,
+        ended_at: None,
+    }
+}
+
+async fn tried(hub: &Engine, agent: &Agent, delivery: AgentDelivery) -> Result<String, JobError> {
+    let Some(conversation) = delivery.conversation else { return Err(JobError::fail("There is no conversation.")) };
+    let stored = delivery.clone();
+    hub.inner.store.write(move |tx| deliveries::insert(tx, &stored)).await.map_err(Error::from)?;
+    let (turn, mut follow) = ask(hub, &delivery, conversation, agent).await?;
+    let (outcome, last) = end_of(&mut follow, turn).await?;
+    match outcome {
+        Outcome::Completed | Outcome::Truncated => text_of(hub, conversation, last).await,
+        Outcome::Failed(failure) => Err(JobError::fail(failure.sentence)),
+        Outcome::Refused => Err(JobError::fail("The model declined to answer.")),
+        Outcome::Cancelled => Err(JobError::fail("The answer was stopped.")),
+        Outcome::Asked => Err(JobError::fail("The model asks something that only people can answer.")),
+    }
 }
 
 /// Waits for the end of the turn.

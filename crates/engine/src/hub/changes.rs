@@ -23,6 +23,7 @@ pub(crate) struct Changes {
     messages: Vec<(ChatMessage, bool)>,
     chats: Vec<ChatId>,
     deleted: Vec<(ChannelId, ChatId, SeenBy)>,
+    internal: Vec<NewEvent>,
     engine: Engine,
     runtime: Handle,
 }
@@ -36,6 +37,7 @@ impl Changes {
             messages: Vec::new(),
             chats: Vec::new(),
             deleted: Vec::new(),
+            internal: Vec::new(),
             engine: engine.of(Home::Hub),
             runtime: Handle::current(),
         }
@@ -109,6 +111,12 @@ impl Changes {
         Ok(())
     }
 
+    /// Something that is for people alone.
+    pub(crate) fn internal(&mut self, chat: &Chat, what: HubEventKind) {
+        let seen_by = SeenBy { assigned: chat.assigned, agents: Vec::new() };
+        self.internal.push(NewEvent { channel: chat.channel, chat: chat.id, seen_by, what });
+    }
+
     /// Stores a line for operators, who see it in the chat's activity.
     ///
     /// # Errors
@@ -132,7 +140,7 @@ impl Changes {
     /// # Errors
     /// The database's.
     pub(crate) fn end(self, tx: &mut Tx) -> Result<()> {
-        if self.messages.is_empty() && self.chats.is_empty() && self.deleted.is_empty() {
+        if self.messages.is_empty() && self.chats.is_empty() && self.deleted.is_empty() && self.internal.is_empty() {
             return Ok(());
         }
         let at = self.at;
@@ -160,6 +168,9 @@ impl Changes {
         }
         for (channel, chat, seen_by) in self.deleted {
             events::append(tx, NewEvent { channel, chat, seen_by, what: HubEventKind::ChatDeleted }, at)?;
+        }
+        for event in self.internal {
+            events::append(tx, event, at)?;
         }
         let hint = self.hint;
         tx.after_commit(move || hint.notify_one());

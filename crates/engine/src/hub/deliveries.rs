@@ -8,9 +8,9 @@ use store::Tx;
 use store::hub::{agents, chats, deliveries};
 
 use super::agents::{known, secret_place};
-use super::call;
 use super::changes::Changes;
 use super::secrets::open;
+use super::{builtin, call};
 use crate::accounts::random_number;
 use crate::{Engine, Refused, Result, access};
 
@@ -20,6 +20,8 @@ pub struct Tested {
     pub ok: bool,
     pub status: Option<u16>,
     pub took_ms: u64,
+    /// What it says; nobody is sent it.
+    pub replies: Vec<String>,
     pub error: Option<String>,
 }
 
@@ -63,18 +65,26 @@ impl Engine {
         self.inner.store.write(write).await
     }
 
-    /// Calls an agent with no messages, to see whether it answers.
+    /// Calls an agent behind a webhook with no messages, and asks a built-in one `text`, to see whether it answers.
     ///
     /// # Errors
     /// [`Refused`], or the database's.
-    pub async fn test_agent(&self, who: Principal, id: AgentId) -> Result<Tested> {
+    pub async fn test_agent(&self, who: Principal, id: AgentId, text: String) -> Result<Tested> {
         access::hub::admin(who)?;
         let read = move |tx: &mut Tx| Ok::<_, crate::Error>((known(tx, id)?, agents::secrets(tx, id)?));
         let (agent, secrets) = self.inner.store.read(read).await?;
-        let url = match (agent.kind, agent.webhook_url) {
+        let began = self.inner.clock.now();
+        let reads_answer = !agent.is_fire_and_forget;
+        let url = match (agent.kind, agent.webhook_url.clone()) {
             (AgentKind::Webhook, Some(url)) => url,
             (AgentKind::Webhook | AgentKind::Builtin, _) => {
-                return Ok(Tested { ok: true, status: None, took_ms: 0, error: None });
+                let answer = builtin::try_out(self, &agent, text).await;
+                let took_ms = self.inner.clock.now().millis_since(began);
+                let (replies, error) = match answer {
+                    Ok(text) => (vec![text], None),
+                    Err(error) => (Vec::new(), Some(error)),
+                };
+                return Ok(Tested { ok: error.is_none(), status: None, took_ms, replies, error });
             }
         };
         let delivery_id = DeliveryId::from_random(random_number()).spelled();
@@ -92,22 +102,28 @@ impl Engine {
         };
         let place = secret_place(id);
         let secret = secrets.secret.map(|sealed| open(self, &place, &sealed).map(Secret)).transpose()?;
-        let began = self.inner.clock.now();
         let call = AgentCall {
             url,
             delivery_id,
             attempt: 1,
             body: self.outside().agents.body(&burst),
             secrets: secret.into_iter().collect(),
-            reads_answer: false,
+            reads_answer,
             now: began,
         };
         let answer = self.outside().agents.call(&call).await;
         let took_ms = self.inner.clock.now().millis_since(began);
         Ok(match answer {
-            AgentAnswer::Accepted { status, .. } => Tested { ok: true, status: Some(status), took_ms, error: None },
-            AgentAnswer::Gone { status } => Tested { ok: false, status: Some(status), took_ms, error: Some("gone".to_owned()) },
-            AgentAnswer::Failed { status, error, .. } => Tested { ok: false, status, took_ms, error: Some(error) },
+            AgentAnswer::Accepted { status, replies, .. } => {
+                let replies = replies.into_iter().map(|reply| reply.content).collect();
+                Tested { ok: true, status: Some(status), took_ms, replies, error: None }
+            }
+            AgentAnswer::Gone { status } => {
+                Tested { ok: false, status: Some(status), took_ms, replies: Vec::new(), error: Some("gone".to_owned()) }
+            }
+            AgentAnswer::Failed { status, error, .. } => {
+                Tested { ok: false, status, took_ms, replies: Vec::new(), error: Some(error) }
+            }
         })
     }
 }

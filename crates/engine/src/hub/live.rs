@@ -168,6 +168,8 @@ pub struct HubFeed {
     newest: watch::Receiver<i64>,
     /// The channels that were asked for; `None`: all.
     wanted: Option<HashSet<ChannelId>>,
+    /// Whether notes were asked for.
+    wants_notes: bool,
     /// What is seen, and when that was found out.
     sight: Option<Sight>,
 }
@@ -193,7 +195,7 @@ impl Engine {
     /// Everything that happens from now on.
     pub async fn hub_feed(&self) -> HubFeed {
         let newest = self.inner.hub_log.newest.subscribe();
-        HubFeed { engine: self.clone(), place: self.hub_present().await, newest, wanted: None, sight: None }
+        HubFeed { engine: self.clone(), place: self.hub_present().await, newest, wanted: None, wants_notes: false, sight: None }
     }
 
     /// The number of the last event. What is in memory may be behind what somebody has been told already; it has to do while
@@ -208,9 +210,10 @@ impl Engine {
 }
 
 impl HubFeed {
-    /// Only these channels from now on; `None`: all.
-    pub fn want(&mut self, channels: Option<Vec<ChannelId>>) {
+    /// Only these channels from now on (`None`: all), with or without what people tell each other in notes.
+    pub fn want(&mut self, channels: Option<Vec<ChannelId>>, notes: bool) {
         self.wanted = channels.map(|channels| channels.into_iter().collect());
+        self.wants_notes = notes;
     }
 
     /// Goes back to behind event number `seq`. A number of the future is the present.
@@ -269,7 +272,10 @@ impl HubFeed {
             self.sight = Some(Sight { who, channels, version, at: now });
         }
         let channels = self.sight.as_ref().and_then(|sight| sight.channels.as_ref());
-        let is_wanted = |entry: &HubEntry| self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&entry.event.channel));
+        let is_wanted = |entry: &HubEntry| {
+            let is_of_channel = self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&entry.event.channel));
+            is_of_channel && (self.wants_notes || !entry.event.what.is_internal())
+        };
         let is_seen = |entry: &HubEntry| access::hub::sees_event(who, channels, &entry.event);
         Ok(found.into_iter().filter(|entry| is_wanted(entry) && is_seen(entry)).collect())
     }

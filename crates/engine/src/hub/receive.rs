@@ -6,6 +6,7 @@ use domain::sockets::channel::{Authenticity, Channel as Connector, ChannelAccess
 use store::hub::channels;
 
 use super::intake::Taken;
+use super::knocks::Knock;
 use super::typing;
 use crate::{Engine, Error, Result};
 
@@ -48,6 +49,25 @@ impl Engine {
         let unknown = || NotReceived::UnknownPlatform(platform.to_owned());
         let theirs = Platform::parse_any_case(platform).ok_or_else(unknown)?;
         let (channel, access) = self.channel_of(theirs, channel).await?;
+        let (id, at) = (channel.id, request.received_at);
+        let received = self.receive_for(theirs, channel, access, request).await;
+        if let Err(refused) = &received {
+            let error = match refused {
+                NotReceived::Failed(_) => "The message could not be stored".to_owned(),
+                other => other.to_string(),
+            };
+            self.inner.knocks.note(id, Knock { at, error });
+        }
+        received
+    }
+
+    async fn receive_for(
+        &self,
+        theirs: Platform,
+        channel: Channel,
+        access: ChannelAccess,
+        request: InboundRequest,
+    ) -> Result<Received, NotReceived> {
         if channel.platform != theirs {
             return Err(NotReceived::OtherPlatform { ours: channel.platform, theirs });
         }

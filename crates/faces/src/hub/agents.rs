@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::Uri;
 use domain::hub::{AgentDelivery, AgentKind, AgentScope, ChannelId, DeliveryState, HubId as _, OnNewMessage, TokenId};
 use domain::{Mode, ModelName};
-use engine::{AgentChange, Refused, TokenRef};
+use engine::{AgentChange, Refused, Tested, TokenRef};
 use serde_json::{Value, json};
 
 use super::accounts::{Answer, flag, is_active, known};
@@ -21,6 +21,8 @@ const MAX_NAME_CHARACTERS: usize = 200;
 const MAX_URL_CHARACTERS: usize = 4096;
 /// As much as a message may have.
 const MAX_INSTRUCTIONS_CHARACTERS: usize = 100_000;
+/// What an agent is asked in a test: a question, not a document.
+const MAX_TEST_CHARACTERS: usize = 2000;
 
 /// `GET /auth/agents?is_active=true`
 pub async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Answer<Vec<AgentView>> {
@@ -104,11 +106,15 @@ pub async fn new_secret(State(app): State<App>, caller: Caller, Path(id): Path<S
     Ok(Json(json!({"webhook_secret": secret.0})))
 }
 
-/// `POST /auth/agents/{id}/test`: calls it with no messages.
-pub async fn test(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<Value> {
+/// `POST /auth/agents/{id}/test {text?}`: calls it with no messages; one of ours is asked `text`. What it says is sent to nobody.
+pub async fn test(State(app): State<App>, caller: Caller, Path(id): Path<String>, request: Request) -> Answer<Value> {
     app.engine.must_be_admin(caller.who)?;
-    let tested = app.engine.test_agent(caller.who, known(&id, Refused::NO_AGENT)?).await?;
-    Ok(Json(json!({"ok": tested.ok, "status": tested.status, "ms": tested.took_ms, "error": tested.error})))
+    let (mut body, _) = Fields::optional_body(request).await?;
+    let text = body.opt_text("text", 1..=MAX_TEST_CHARACTERS).unwrap_or_else(|| "Hello".to_owned());
+    body.end()?;
+    let tested = app.engine.test_agent(caller.who, known(&id, Refused::NO_AGENT)?, text).await?;
+    let Tested { ok, status, took_ms, replies, error } = tested;
+    Ok(Json(json!({"ok": ok, "status": status, "ms": took_ms, "replies": replies, "error": error})))
 }
 
 /// `GET /auth/agents/{id}/deliveries?state=`: the newest first.

@@ -35,7 +35,7 @@ const MAX_MINUTES: i64 = 525_600;
 /// Names the agent's call that a message answers.
 const DELIVERY_HEADER: &str = "colloquy-delivery";
 
-const FILTERS: [&str; 11] = [
+const FILTERS: [&str; 13] = [
     "limit",
     "offset",
     "assigned_user_id",
@@ -44,6 +44,8 @@ const FILTERS: [&str; 11] = [
     "q",
     "phone",
     "needs_attention",
+    "unread",
+    "waiting",
     "archived",
     "after",
     "before",
@@ -91,6 +93,8 @@ fn read_filter(uri: &Uri) -> Result<ChatFilter, HubError> {
         query.refuse("phone", "at least 10 digits are needed");
     }
     let needs_attention = query.boolean("needs_attention");
+    let is_unread = query.boolean("unread");
+    let is_waiting = query.boolean("waiting");
     let archived = query.boolean("archived").unwrap_or(false);
     let behind = query.opt_text("after", 0..=64).map(|id| id_or_none::<ChatId>(&id));
     let before = query.opt_text("before", 0..=64).map(|id| id_or_none::<ChatId>(&id));
@@ -101,6 +105,8 @@ fn read_filter(uri: &Uri) -> Result<ChatFilter, HubError> {
         assigned_to,
         is_assigned,
         needs_attention,
+        is_unread,
+        is_waiting,
         archived,
         words,
         phone,
@@ -285,8 +291,7 @@ async fn read_post(headers: &HeaderMap, request: Request) -> Result<ChatPost, Hu
         body.refuse("attachments", "a template is sent without files");
     }
     body.end()?;
-    let print = || Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let key = idempotency::header(headers)?.map(|key| (key.to_owned(), print()));
+    let key = named_request(headers, &bytes)?;
     let delivery = headers.get(DELIVERY_HEADER).and_then(|value| value.to_str().ok()).map(id_or_none::<DeliveryId>);
     Ok(ChatPost { content, meta, media, delivery, key })
 }
@@ -307,6 +312,12 @@ fn attachments(body: &mut Fields) -> Vec<MediaLink> {
         None => body.refuse("attachments", "each needs url and mime_type, as texts"),
     }
     Vec::new()
+}
+
+/// What the client named its request, and SHA-256 of it.
+pub(super) fn named_request(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<(String, String)>, HubError> {
+    let print = || Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok(idempotency::header(headers)?.map(|key| (key.to_owned(), print())))
 }
 
 /// `POST …/messages/{m}/resend`

@@ -15,6 +15,8 @@ pub(crate) struct Subscribe {
     /// As sent.
     names: Vec<String>,
     pub(crate) after: Option<i64>,
+    /// Our own addition: also the events of notes, which the contract's clients do not know.
+    pub(crate) notes: bool,
 }
 
 impl Subscribe {
@@ -24,7 +26,8 @@ impl Subscribe {
             return Err(object.wrong("channels", crate::kit::json::Expected::StringList));
         }
         let names = names.into_iter().map(str::to_owned).collect();
-        Ok(Self { names, after: object.opt_integer("after")? })
+        let notes = object.opt_bool("notes")?.unwrap_or(false);
+        Ok(Self { names, after: object.opt_integer("after")?, notes })
     }
 
     /// The channels that are meant; `None`: all. An id that is none matches no channel.

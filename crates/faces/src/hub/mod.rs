@@ -3,8 +3,10 @@
 mod accounts;
 mod agents;
 mod caller;
+mod canned;
 mod channels;
 mod chats;
+mod console;
 mod contacts;
 mod error;
 mod fields;
@@ -12,6 +14,7 @@ mod files;
 pub(crate) mod incoming;
 mod json_fault;
 mod limit;
+mod notes;
 pub(crate) mod outgoing;
 mod routes;
 mod small;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use domain::Timestamp;
-use domain::hub::{Channel, ChatMessage, ChatView as Chat, HubEvent, HubEventKind, HubId as _, Sender, SenderType};
+use domain::hub::{
+    Channel, ChatMessage, ChatNote, ChatView as Chat, HubEvent, HubEventKind, HubId as _, NoteAuthor, Sender, SenderType,
+};
 use engine::{Permission, window_of};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -127,6 +129,24 @@ fn attachments(message: &ChatMessage) -> Vec<AttachmentView> {
     shown.collect()
 }
 
+pub(super) fn note(note: &ChatNote) -> Value {
+    let user_id = match note.author {
+        NoteAuthor::Account(id) => Some(id.spelled()),
+        NoteAuthor::Owner | NoteAuthor::Removed => None,
+    };
+    json!({
+        "id": note.id.spelled(),
+        "chat_id": note.chat.spelled(),
+        "after_message_id": note.after.map(|id| id.spelled()),
+        "content": note.content,
+        "user_id": user_id,
+        "username": note.author_name,
+        "by_owner": note.author == NoteAuthor::Owner,
+        "created_at": time::naive(note.created_at),
+        "edited_at": note.edited_at.map(time::naive),
+    })
+}
+
 fn sender_id(sender: Sender) -> Option<String> {
     match sender {
         Sender::Contact => None,
@@ -151,6 +171,15 @@ pub(crate) fn frame(event: &HubEvent) -> Bytes {
         HubEventKind::ChatDeleted => {
             json!({"type": "chat_deleted", "chat_id": chat_id, "channel_id": channel_id, "seq": seq})
         }
+        HubEventKind::NewNote { note: new } => {
+            json!({"type": "new_note", "chat_id": chat_id, "channel_id": channel_id, "note": note(new), "seq": seq})
+        }
+        HubEventKind::NoteUpdated { note: changed } => {
+            json!({"type": "note_updated", "chat_id": chat_id, "channel_id": channel_id, "note": note(changed), "seq": seq})
+        }
+        HubEventKind::NoteDeleted { note } => json!({
+            "type": "note_deleted", "chat_id": chat_id, "channel_id": channel_id, "note_id": note.spelled(), "seq": seq,
+        }),
     };
     frame.to_string().into()
 }

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::{delete, get, post, put};
 
-use super::{accounts, agents, channels, chats, contacts, files, small, webhooks};
+use super::{accounts, agents, canned, channels, chats, console, contacts, files, notes, small, webhooks};
 use crate::App;
 use crate::kit::Routes as _;
 
@@ -39,6 +39,8 @@ fn of_channels() -> Router<App> {
         .at("/channels/{channel}/permissions", get(channels::permissions))
         .at("/channels/{channel}/permissions/{user}", put(channels::grant).delete(channels::revoke))
         .at("/channels/{channel}/outbox", get(channels::outbox))
+        .at("/channels/{channel}/traffic", get(console::traffic))
+        .at("/channels/{channel}/test", post(console::test))
         .at("/channels/{channel}/chats", get(chats::of_channel))
 }
 
@@ -58,6 +60,8 @@ fn of_chats() -> Router<App> {
         .at("/channels/{channel}/chats/{chat}/attachments/{attachment}", get(files::show))
         .at("/channels/{channel}/chats/{chat}/agents", get(chats::agents).post(chats::link))
         .at("/channels/{channel}/chats/{chat}/agents/{agent}", get(chats::agent).put(chats::set_agent).delete(chats::unlink))
+        .at("/channels/{channel}/chats/{chat}/notes", get(notes::list).post(notes::add))
+        .at("/channels/{channel}/chats/{chat}/notes/{note}", put(notes::edit).delete(notes::remove))
         .at("/webhooks/agent/{chat}", post(chats::say_in_chat))
 }
 
@@ -75,6 +79,8 @@ fn rest() -> Router<App> {
         .at("/contacts/{contact}", get(contacts::show))
         .at("/contacts/{contact}/merge", post(contacts::merge))
         .at("/contacts/{contact}/opt-out", delete(contacts::end_opt_out))
+        .at("/canned-replies", get(canned::list).post(canned::create))
+        .at("/canned-replies/{reply}", put(canned::change).delete(canned::remove))
         .at("/ws/stats", get(small::stats))
         .at("/globals", get(small::globals))
         .at("/menu", get(small::menu))

@@ -29,8 +29,18 @@ pub enum Form {
     Problem,
 }
 
-const HUB: [&str; 9] =
-    ["/auth", "/channels", "/chats", "/contacts", "/webhooks", "/ws/stats", "/globals", "/menu", "/api/inbound"];
+const HUB: [&str; 10] = [
+    "/auth",
+    "/canned-replies",
+    "/channels",
+    "/chats",
+    "/contacts",
+    "/webhooks",
+    "/ws/stats",
+    "/globals",
+    "/menu",
+    "/api/inbound",
+];
 const CHATS: [&str; 2] = ["/api/chats", "/ws"];
 /// The rules API has the form of the chats API.
 const RULES: [&str; 3] = ["/query", "/rules", "/patterns"];

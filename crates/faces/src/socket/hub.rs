@@ -45,7 +45,7 @@ impl HubLine {
             Self::On(feed) | Self::Unasked(feed) => feed,
             Self::Off => Box::new(engine.hub_feed().await),
         };
-        feed.want(subscribe.channels());
+        feed.want(subscribe.channels(), subscribe.notes);
         if let Some(after) = subscribe.after {
             feed.resume(after).await;
         }

@@ -109,6 +109,8 @@ fn request(world: &World, row: &Row, ids: &Ids, token: &str) -> Request {
             ("{contact}", &ids.contact),
             ("{message}", &ids.message),
             ("{attachment}", "file_2222222222"),
+            ("{note}", &ids.note),
+            ("{reply}", &world.reply),
             ("{user}", &world.bystander.id),
             ("{assigned}", &world.assigned.id),
             ("{agent}", &world.bystanding_agent.id),
@@ -152,6 +154,15 @@ async fn prepared(world: &World, row: &Row, role: Role, place: Place) -> (Client
         Spends::Agent => {
             let made = hub.post("/auth/agents", &json!({"name": fresh("agent"), "kind": "builtin"})).await;
             return (client, replaced(request(world, row, &ids, ""), &world.bystanding_agent.id, text(&made["id"])));
+        }
+        Spends::Note => {
+            let chat = format!("/channels/{}/chats/{}", ids.channel, ids.chat);
+            let made = hub.post(&format!("{chat}/notes"), &json!({"content": "canary-note"})).await;
+            ids.note = text(&made["id"]).to_owned();
+        }
+        Spends::Reply => {
+            let made = hub.post("/canned-replies", &json!({"title": fresh("reply"), "content": "canary-reply"})).await;
+            return (client, replaced(request(world, row, &ids, ""), &world.reply, text(&made["id"])));
         }
         Spends::Session => return (one_of_its_own(world, role).await, request(world, row, &ids, "")),
     }

@@ -39,10 +39,23 @@ const fn name(kind: &HubEventKind) -> &'static str {
         HubEventKind::MessageUpdated { .. } => "message_updated",
         HubEventKind::ChatUpdated { .. } => "chat_updated",
         HubEventKind::ChatDeleted => "chat_deleted",
+        HubEventKind::NewNote { .. } => "new_note",
+        HubEventKind::NoteUpdated { .. } => "note_updated",
+        HubEventKind::NoteDeleted { .. } => "note_deleted",
     }
 }
 
-const EVENTS: [&str; 4] = ["new_message", "message_updated", "chat_updated", name(&HubEventKind::ChatDeleted)];
+const EVENTS: [&str; 7] = [
+    "new_message",
+    "message_updated",
+    "chat_updated",
+    name(&HubEventKind::ChatDeleted),
+    "new_note",
+    "note_updated",
+    "note_deleted",
+];
+/// What is for people alone.
+const NOTES: [&str; 3] = ["new_note", "note_updated", "note_deleted"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_goes_to_those_who_may_see_it_and_to_nobody_else() {
@@ -55,7 +68,7 @@ async fn every_event_goes_to_those_who_may_see_it_and_to_nobody_else() {
             continue;
         }
         let mut socket = opened.expect("the socket opens");
-        subscribe(&mut socket, &json!({"channels": []})).await;
+        subscribe(&mut socket, &json!({"channels": [], "notes": true})).await;
         sockets.push((role, socket));
     }
     let marker = things_happen(&world).await;
@@ -76,13 +89,17 @@ async fn every_event_goes_to_those_who_may_see_it_and_to_nobody_else() {
         assert_eq!(world.leaks(role.kind(), &json!(expected).to_string()), Vec::<String>::new(), "{role:?}");
         // Again from before the first of them, and only channel B.
         let first = all[0]["seq"].as_i64().expect("a number") - 1;
-        subscribe(socket, &json!({"channels": [], "after": first})).await;
+        subscribe(socket, &json!({"channels": [], "after": first, "notes": true})).await;
         let replayed = exactly(socket, expected.len(), &format!("{role:?}, replayed")).await;
         assert_eq!(replayed, expected, "{role:?}, replayed");
         let of_b: Vec<Value> = expected.iter().filter(|event| event["channel_id"] == world.b.id.as_str()).cloned().collect();
-        subscribe(socket, &json!({"channels": [world.b.id, "channel_2222222222"], "after": first})).await;
+        subscribe(socket, &json!({"channels": [world.b.id, "channel_2222222222"], "after": first, "notes": true})).await;
         let replayed = exactly(socket, of_b.len(), &format!("{role:?}, channel B")).await;
         assert_eq!(replayed, of_b, "{role:?}, channel B");
+        // Who does not ask for notes gets what the contract knows, and nothing else.
+        let known: Vec<Value> = expected.iter().filter(|event| !NOTES.contains(&text(&event["type"]))).cloned().collect();
+        subscribe(socket, &json!({"channels": [], "after": first})).await;
+        assert_eq!(exactly(socket, known.len(), &format!("{role:?}, without notes")).await, known, "{role:?}, without notes");
     }
     println!("{} events, {} sockets: {checked} frames as they must be", all.len(), sockets.len());
     drop(sockets);
@@ -105,6 +122,10 @@ async fn things_happen(world: &World) -> String {
         assert_eq!(answer.status(), 200, "{}", answer.text());
         status(world, line, text(&said["id"]), "delivered").await;
         hub.post(&format!("{chat}/read"), &json!({})).await;
+        let note = hub.post(&format!("{chat}/notes"), &json!({"content": format!("{} are noted", canary(place))})).await;
+        let note = format!("{chat}/notes/{}", text(&note["id"]));
+        hub.put(&note, &json!({"content": "noted otherwise"})).await;
+        hub.does(Request::delete(&note)).await;
         last = world.spare(place).await.chat;
         let gone = Request::delete(&line.chat(&last));
         hub.does(gone).await;
@@ -144,7 +165,11 @@ async fn until_marker(socket: &mut Socket, marker: &str) -> Vec<Value> {
 }
 
 fn seen_by(world: &World, kind: Kind, all: &[Value]) -> Vec<Value> {
+    let is_person = matches!(kind, Kind::Admin) || kind.is_member();
     let is_seen = |event: &&Value| {
+        if !is_person && NOTES.contains(&text(&event["type"])) {
+            return false;
+        }
         let place = if event["channel_id"] == world.b.id.as_str() {
             Place::Foreign
         } else if event["chat_id"] == world.a1.chat.as_str() {

@@ -138,6 +138,7 @@ pub struct Ids {
     pub chat: String,
     pub contact: String,
     pub message: String,
+    pub note: String,
 }
 
 /// A server with everybody in it.
@@ -152,6 +153,8 @@ pub struct World {
     pub clients: Vec<(Role, Client)>,
     pub assigned: Somebody,
     pub bystander: Somebody,
+    /// A canned reply.
+    pub reply: String,
     pub bystanding_agent: Somebody,
     pub agent_of_all: Somebody,
     pub agent_of_chat: Somebody,
@@ -186,6 +189,8 @@ impl World {
         let signed_out = hub.log_in("stranger").await;
         let client = |token: &str| hub.nobody().with_token(token);
         client(&signed_out).send(Request::post("/auth/logout", &json!({}))).await.expect(200);
+
+        let reply = hub.post("/canned-replies", &json!({"title": "Hours", "content": "canary-reply"})).await;
 
         let agent = async |name: &str, scope: &str| {
             let url = format!("{}/canary-address-of-{name}", peer.url);
@@ -241,6 +246,7 @@ impl World {
             clients,
             assigned,
             bystander,
+            reply: text(&reply["id"]).to_owned(),
             bystanding_agent,
             agent_of_all,
             agent_of_chat,
@@ -264,9 +270,13 @@ impl World {
             Place::Beside => self.a2.clone(),
             Place::Foreign => self.b1.clone(),
             Place::Crossed => Ids { channel: self.a.id.clone(), ..self.b1.clone() },
-            Place::Nowhere => {
-                Ids { channel: none("channel"), chat: none("chat"), contact: none("contact"), message: none("message") }
-            }
+            Place::Nowhere => Ids {
+                channel: none("channel"),
+                chat: none("chat"),
+                contact: none("contact"),
+                message: none("message"),
+                note: none("chatnote"),
+            },
         }
     }
 
@@ -317,7 +327,7 @@ impl World {
             (Place::Foreign, &self.b1, "canary-words-B1"),
         ] {
             if !sees(place) {
-                hidden.extend([words.to_owned(), ids.chat.clone(), ids.message.clone()]);
+                hidden.extend([words.to_owned(), ids.chat.clone(), ids.message.clone(), ids.note.clone()]);
             }
         }
         if !kind.sees_channel(Place::Foreign) {
@@ -325,6 +335,10 @@ impl World {
         }
         if !(kind == Kind::Admin || matches!(kind, Kind::Granted | Kind::Assigned)) {
             hidden.push("canary-draft".to_owned());
+        }
+        if kind.is_linked_agent() || matches!(kind, Kind::AgentOfAll | Kind::Out(..)) {
+            // What people tell each other.
+            hidden.extend(["canary-note".to_owned(), "canary-reply".to_owned()]);
         }
         if kind.is_linked_agent() {
             // Its own record alone.
@@ -349,5 +363,12 @@ impl World {
 async fn ids(hub: &Hub, line: &Line, contact: &Value, words: &str) -> Ids {
     let heard = hub.hear(line, contact, words).await;
     let chat = hub.get(&line.chat(&heard.chat)).await;
-    Ids { channel: line.id.clone(), chat: heard.chat, contact: text(&chat["contact_id"]).to_owned(), message: heard.message }
+    let note = hub.post(&format!("{}/notes", line.chat(&heard.chat)), &json!({"content": format!("canary-note {words}")})).await;
+    Ids {
+        channel: line.id.clone(),
+        chat: heard.chat,
+        contact: text(&chat["contact_id"]).to_owned(),
+        message: heard.message,
+        note: text(&note["id"]).to_owned(),
+    }
 }

@@ -30,6 +30,8 @@ pub enum Rule {
     Send,
     Arrange,
     Operate,
+    /// What people share, wherever it is.
+    People,
     DeleteChat,
     SeeContact,
     SayAsAgent,
@@ -52,6 +54,8 @@ pub enum Spends {
     Token,
     Grant,
     Session,
+    Note,
+    Reply,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -124,8 +128,8 @@ impl Row {
             Rule::Users | Rule::Agent | Rule::Arrange if is_linked => Some(SCOPE),
             Rule::ChangeChannels | Rule::DeleteChat if is_linked => Some(SCOPE),
             Rule::ChangeChannels | Rule::DeleteChat if kind.is_member() => Some(ADMIN_OR_AGENT),
-            Rule::Operate if is_linked => Some(SCOPE),
-            Rule::Operate if kind == Kind::AgentOfAll => Some((403, "User access required")),
+            Rule::Operate | Rule::People if is_linked => Some(SCOPE),
+            Rule::Operate | Rule::People if kind == Kind::AgentOfAll => Some((403, "User access required")),
             Rule::SayAsAgent if kind.is_member() || kind == Kind::Admin => Some(ADMIN_OR_AGENT),
             _ => None,
         }
@@ -180,6 +184,9 @@ const fn out(kind: Kind) -> Option<(u16, &'static str)> {
 /// Something was found, or what is named in the chat is not there.
 const FOUND_OR_NOT: &[u16] = &[200, 404];
 
+/// It is done, or the note is somebody else's.
+const OWN_OR_NOT: &[u16] = &[200, 403];
+
 pub const ROWS: &[Row] = &[
     row("GET", "/auth/has-users", "", Rule::Open),
     row("POST", "/auth/signup", r#"{"username":"mallory","password":"correct horse battery"}"#, Rule::SignUp),
@@ -214,6 +221,8 @@ pub const ROWS: &[Row] = &[
     row("PUT", "/channels/{channel}/permissions/{user}", "{}", Rule::Admins),
     row("DELETE", "/channels/{channel}/permissions/{user}", "", Rule::Admins).spends(Spends::Grant),
     row("GET", "/channels/{channel}/outbox", "", Rule::SeeChannel),
+    row("GET", "/channels/{channel}/traffic", "", Rule::SeeChannel),
+    row("POST", "/channels/{channel}/test", r#"{"to":"5550001","text":"Hello?"}"#, Rule::Admins),
     row("GET", "/channels/{channel}/chats", "", Rule::SeeChannel),
     row("GET", "/chats", "", Rule::Anybody),
     row("GET", "/channels/{channel}/chats/{chat}", "", Rule::ReadChat),
@@ -238,6 +247,11 @@ pub const ROWS: &[Row] = &[
     row("DELETE", "/channels/{channel}/chats/{chat}/agents/{linked}", "", Rule::Arrange)
         .reaches(FOUND_OR_NOT)
         .spends(Spends::State),
+    row("GET", "/channels/{channel}/chats/{chat}/notes", "", Rule::Operate),
+    row("POST", "/channels/{channel}/chats/{chat}/notes", r#"{"content":"canary-note"}"#, Rule::Operate),
+    row("PUT", "/channels/{channel}/chats/{chat}/notes/{note}", r#"{"content":"canary-note again"}"#, Rule::Operate)
+        .reaches(OWN_OR_NOT),
+    row("DELETE", "/channels/{channel}/chats/{chat}/notes/{note}", "", Rule::Operate).reaches(OWN_OR_NOT).spends(Spends::Note),
     row("POST", "/webhooks/agent/{chat}", r#"{"content":"hello"}"#, Rule::SayAsAgent).spends(Spends::State),
     row("GET", "/webhooks/inbound/{platform}/{channel}", "", Rule::Platform),
     row("POST", "/webhooks/inbound/{platform}/{channel}", "{}", Rule::Platform),
@@ -250,6 +264,10 @@ pub const ROWS: &[Row] = &[
     row("GET", "/contacts/{contact}", "", Rule::SeeContact),
     row("POST", "/contacts/{contact}/merge", r#"{"contact_id":"{contact}"}"#, Rule::Admins),
     row("DELETE", "/contacts/{contact}/opt-out", r#"{"reason":"asked by phone"}"#, Rule::Admins),
+    row("GET", "/canned-replies", "", Rule::People),
+    row("POST", "/canned-replies", r#"{"title":"{fresh}","content":"canary-reply"}"#, Rule::Admins),
+    row("PUT", "/canned-replies/{reply}", r#"{"title":"Hours"}"#, Rule::Admins),
+    row("DELETE", "/canned-replies/{reply}", "", Rule::Admins).spends(Spends::Reply),
     row("GET", "/ws/stats", "", Rule::Anybody),
     row("GET", "/globals", "", Rule::Open),
     row("GET", "/menu", "", Rule::Anybody),

@@ -62,6 +62,7 @@ mod hub_matrix_sockets;
 mod hub_peer;
 mod hub_roles;
 mod hub_routes;
+mod hub_team;
 mod hub_world;
 mod ledger;
 mod nodes_cluster;

@@ -135,6 +135,7 @@ pub fn purge(tx: &mut Tx, id: ChannelId) -> Result<(), StoreError> {
     for sql in [
         "DELETE FROM outbox WHERE channel_id = $1",
         "DELETE FROM chat_message WHERE channel_id = $1",
+        "DELETE FROM chat_note WHERE chat_id IN (SELECT id FROM chat WHERE channel_id = $1)",
         "DELETE FROM chat_agent WHERE chat_id IN (SELECT id FROM chat WHERE channel_id = $1)",
         "DELETE FROM agent_delivery WHERE chat_id IN (SELECT id FROM chat WHERE channel_id = $1)",
         "DELETE FROM draft WHERE chat_id IN (SELECT id FROM chat WHERE channel_id = $1)",

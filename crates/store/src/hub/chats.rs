@@ -65,6 +65,17 @@ pub fn of_contact(tx: &mut Tx, channel: ChannelId, contact: ContactId) -> Result
     row.map(|row| Ok(ChatId::from_uuid(row.get::<Uuid>(0)?))).transpose()
 }
 
+/// The chat on this channel that answers are sent to under this address, the one written to last if there are several.
+///
+/// # Errors
+/// The database's.
+pub fn by_address(tx: &mut Tx, channel: ChannelId, address: &str) -> Result<Option<ChatView>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, {AROUND} {JOINS} WHERE c.channel_id = $1 AND c.external_id = $2 ORDER BY c.last_at DESC, c.id LIMIT 1"
+    );
+    tx.query_one(&sql, &[channel.uuid().into(), address.into()])?.map(|row| chat_view(&row)).transpose()
+}
+
 /// # Errors
 /// The database's.
 pub fn view(tx: &mut Tx, id: ChatId) -> Result<Option<ChatView>, StoreError> {
@@ -81,8 +92,12 @@ pub struct Filter {
     pub assigned_to: Option<AccountId>,
     pub is_assigned: Option<bool>,
     pub needs_attention: Option<bool>,
+    /// Whether there is something of the contact's that nobody has read.
+    pub is_unread: Option<bool>,
+    /// Whether a person has to do something: it needs attention, or the contact has the last word and no agent answers.
+    pub is_waiting: Option<bool>,
     pub archived: bool,
-    /// Occurs in the name, the address or the newest message.
+    /// Occurs in the name, the address, the newest message, or in what else the contact is known by.
     pub words: Option<String>,
     /// The last digits of a phone number.
     pub phone: Option<String>,
@@ -132,7 +147,8 @@ pub fn list(tx: &mut Tx, filter: &Filter) -> Result<(Vec<ChatView>, i64), StoreE
     if let Some(words) = &filter.words {
         let pattern = format!("%{}%", escape_like(&words.trim().to_lowercase()));
         with(
-            "(lower(c.name) LIKE ? ESCAPE '!' OR lower(c.external_id) LIKE ? ESCAPE '!' OR lower(c.last_text) LIKE ? ESCAPE '!')",
+            "(lower(c.name) LIKE ? ESCAPE '!' OR lower(c.external_id) LIKE ? ESCAPE '!' OR lower(c.last_text) LIKE ? ESCAPE '!' \
+             OR c.contact_id IN (SELECT i.contact_id FROM contact_identity i WHERE lower(i.value) LIKE ? ESCAPE '!'))",
             pattern.into(),
         );
     }
@@ -144,6 +160,13 @@ pub fn list(tx: &mut Tx, filter: &Filter) -> Result<(Vec<ChatView>, i64), StoreE
     }
     if let Some(needs) = filter.needs_attention {
         with("c.needs_attention = ?", flag(needs).into());
+    }
+    if let Some(unread) = filter.is_unread {
+        conditions.push(if unread { "c.unread > 0" } else { "c.unread = 0" }.to_owned());
+    }
+    if let Some(waiting) = filter.is_waiting {
+        const WAITING: &str = "(c.needs_attention = 1 OR (c.floor <> 'agent' AND COALESCE(c.last_sender, '') = 'CONTACT'))";
+        conditions.push(if waiting { WAITING.to_owned() } else { format!("NOT {WAITING}") });
     }
     conditions.push(if filter.archived { "c.archived_at IS NOT NULL" } else { "c.archived_at IS NULL" }.to_owned());
     match filter.is_assigned {
@@ -284,7 +307,7 @@ pub fn archive(tx: &mut Tx, id: ChatId, at: Timestamp) -> Result<(), StoreError>
 pub fn delete(tx: &mut Tx, id: ChatId, at: Timestamp) -> Result<(), StoreError> {
     let sql = "UPDATE inbound_key SET deleted_at = $2 WHERE chat_id = $1";
     tx.execute(sql, &[id.uuid().into(), at.0.into()])?;
-    for table in ["outbox", "chat_message", "chat_agent", "agent_delivery", "draft", "activity", "hub_event"] {
+    for table in ["outbox", "chat_message", "chat_note", "chat_agent", "agent_delivery", "draft", "activity", "hub_event"] {
         tx.execute(&format!("DELETE FROM {table} WHERE chat_id = $1"), &[id.uuid().into()])?;
     }
     super::files::delete_of_chat(tx, id)?;
@@ -312,6 +335,7 @@ pub fn forget_account(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
         "UPDATE chat SET floor_account_id = NULL WHERE floor_account_id = $1",
         "UPDATE chat_message SET account_id = NULL WHERE account_id = $1",
         "UPDATE activity SET account_id = NULL WHERE account_id = $1",
+        "UPDATE chat_note SET account_id = NULL WHERE account_id = $1",
     ] {
         tx.execute(sql, &[id.uuid().into()])?;
     }

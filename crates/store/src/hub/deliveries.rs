@@ -136,6 +136,15 @@ pub fn of_conversation(tx: &mut Tx, conversation: ConversationId) -> Result<Opti
     tx.query_one(&sql, &[conversation.uuid().into()])?.map(|row| delivery(&row)).transpose()
 }
 
+/// Removes one.
+///
+/// # Errors
+/// The database's.
+pub fn delete(tx: &mut Tx, id: DeliveryId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM agent_delivery WHERE id = $1", &[id.uuid().into()])?;
+    Ok(())
+}
+
 /// Forgets what ended before `before`.
 ///
 /// # Errors

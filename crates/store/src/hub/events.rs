@@ -1,7 +1,7 @@
 //! What operators see happen, numbered over the whole hub.
 
 use domain::Timestamp;
-use domain::hub::{AgentId, ChannelId, ChatId, HubEvent, HubEventKind, HubId as _, SeenBy};
+use domain::hub::{AgentId, ChannelId, ChatId, ChatNoteId, HubEvent, HubEventKind, HubId as _, SeenBy};
 use uuid::Uuid;
 
 use super::unreadable;
@@ -71,6 +71,17 @@ pub fn after(tx: &mut Tx, seq: i64, limit: i64) -> Result<Vec<HubEvent>, StoreEr
 pub fn sweep(tx: &mut Tx, upto: i64) -> Result<(), StoreError> {
     tx.execute("UPDATE hub_head SET swept = $1 WHERE id = 1 AND swept < $1", &[upto.into()])?;
     tx.execute("DELETE FROM hub_event WHERE seq <= $1", &[upto.into()])?;
+    Ok(())
+}
+
+/// Forgets the events that say what a note said. Numbers may have gaps.
+///
+/// # Errors
+/// The database's.
+pub fn forget_note(tx: &mut Tx, chat: ChatId, note: ChatNoteId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM hub_event WHERE chat_id = $1 AND body LIKE $2";
+    // Nothing else that is written in an event has the id of a note.
+    tx.execute(sql, &[chat.uuid().into(), format!("%\"{}\"%", note.uuid()).into()])?;
     Ok(())
 }
 

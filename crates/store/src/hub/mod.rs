@@ -2,7 +2,9 @@
 
 pub mod accounts;
 pub mod agents;
+pub mod canned_replies;
 pub mod channels;
+pub mod chat_notes;
 pub mod chats;
 pub mod contacts;
 pub mod deliveries;
@@ -14,6 +16,7 @@ pub mod messages;
 pub mod notes;
 pub mod outbox;
 pub mod tokens;
+pub mod traffic;
 
 use domain::hub::HubId;
 
@@ -24,10 +27,12 @@ use crate::{StoreError, Tx};
 pub enum Table {
     Account,
     Agent,
+    CannedReply,
     Channel,
     Chat,
     ChatAgent,
     ChatMessage,
+    ChatNote,
     Contact,
     Delivery,
     Draft,
@@ -44,10 +49,12 @@ pub fn is_taken(tx: &mut Tx, table: Table, id: impl HubId) -> Result<bool, Store
     let name = match table {
         Table::Account => "account",
         Table::Agent => "agent",
+        Table::CannedReply => "canned_reply",
         Table::Channel => "channel",
         Table::Chat => "chat",
         Table::ChatAgent => "chat_agent",
         Table::ChatMessage => "chat_message",
+        Table::ChatNote => "chat_note",
         Table::Contact => "contact",
         Table::Delivery => "agent_delivery",
         Table::Draft => "draft",
