@@ -250,6 +250,22 @@ test('a member sees the inbox once let into a channel, and nothing to set up', a
   await page.getByText(/^bea has taken over/).waitFor();
   await page.getByLabel('Responsible').selectOption({ label: 'bea' });
   await inList(other.page, /Zoe.*bea/s).waitFor();
+
+  // Of a channel with several credentials one is changed, and the others stay.
+  await page.getByRole('link', { name: 'Connect a channel' }).first().click();
+  await page.getByLabel('Platform', { exact: true }).selectOption('WHATSAPP_TWILIO');
+  for (const [label, value] of Object.entries({ Name: 'Shop number', 'Account SID': 'AC1', 'Auth token': 'the first one', Number: '+15551234567' })) {
+    await page.getByLabel(label, { exact: true }).fill(value);
+  }
+  await page.getByRole('button', { name: 'Connect', exact: true }).click();
+  await page.getByRole('heading', { name: 'Shop number' }).waitFor();
+  await page.getByText('New credentials', { exact: true }).click();
+  await page.getByLabel('Auth token').fill('second token');
+  const stored = page.waitForResponse((answer) => answer.request().method() === 'PUT' && answer.url().includes('/channels/'));
+  await page.getByRole('button', { name: 'Store' }).click();
+  const { id } = await (await stored).json();
+  const kept = await page.evaluate(async (path) => (await fetch(path)).json(), `/channels/${id}/credentials`);
+  assert.deepEqual(kept.credentials_to_send_message, { user: '****', token: '****oken', from_number: '****4567' });
   other.forgive(REFUSED);
   await other.close();
   await window.close();

@@ -281,8 +281,20 @@ export const channels = (): Promise<Channel[]> => json('channels');
 export const createChannel = (fields: Record<string, unknown>, key: string): Promise<Channel> => post('channels', fields, key);
 export const changeChannel = (channel: string, fields: Record<string, unknown>): Promise<Channel> => put(channelPath(channel), fields);
 export const removeChannel = (channel: string): Promise<void> => send(channelPath(channel), { method: 'DELETE' });
-export const inboundSecret = async (channel: string): Promise<string | null> =>
-  (await json<{ inbound_secret: string | null }>(`${channelPath(channel)}/credentials`)).inbound_secret;
+
+interface Secrets {
+  /** Masked. */
+  credentials_to_send_message: Record<string, string>;
+  inbound_secret: string | null;
+}
+const secrets = (channel: string): Promise<Secrets> => json(`${channelPath(channel)}/credentials`);
+export const inboundSecret = async (channel: string): Promise<string | null> => (await secrets(channel)).inbound_secret;
+/** Changes these, and leaves the others: they go back as they were shown, which the server knows. */
+export async function changeCredentials(channel: string, given: Record<string, string>): Promise<Channel> {
+  const { credentials_to_send_message: shown } = await secrets(channel);
+  return changeChannel(channel, { credentials_to_send_message: { ...shown, ...given } });
+}
+
 export const permissions = async (channel: string): Promise<Permission[]> =>
   (await json<{ permissions: Permission[] }>(`${channelPath(channel)}/permissions`)).permissions;
 export const setPermission = (channel: string, user: string, granted: boolean): Promise<void> =>

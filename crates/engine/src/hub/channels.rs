@@ -272,6 +272,9 @@ fn applied(
 ) -> Result<(Channel, Secrets)> {
     let (id, is_new) = (before.id, known.is_none());
     let known = known.unwrap_or_default();
+    // Whoever gives them again says that they are good now, at another address or because the platform was told.
+    let are_given_anew = change.credentials.as_ref().is_some_and(|given| are_in_full(given, &known));
+    let is_elsewhere = change.api_to_send_message.as_ref().is_some_and(|address| *address != before.api_to_send_message);
     let credentials = match change.credentials {
         Some(given) => unmasked(given, &known),
         None => known.clone(),
@@ -283,7 +286,7 @@ fn applied(
         None if is_new => default_auth(engine, platform, webhook_base_url.as_deref(), &credentials),
         None => before.inbound_auth,
     };
-    let credentials_changed = credentials != known;
+    let deserves_a_try = are_given_anew || is_elsewhere || credentials != known;
     let channel = Channel {
         id,
         name: change.name.unwrap_or(before.name),
@@ -296,7 +299,7 @@ fn applied(
         buffer_max_messages: change.buffer_max_messages.unwrap_or(before.buffer_max_messages),
         send_read_receipts: change.send_read_receipts.unwrap_or(before.send_read_receipts),
         window_hours: change.window_hours.unwrap_or(before.window_hours),
-        health: if credentials_changed { Health::Ok } else { before.health },
+        health: if deserves_a_try { Health::Ok } else { before.health },
         created_at: before.created_at,
         deleted_at: before.deleted_at,
     };
@@ -337,6 +340,11 @@ fn generated_secret(platform: Platform) -> Option<String> {
         Platform::Webhook => Some(random_secret().0),
         Platform::Whatsapp | Platform::WhatsappTwilio | Platform::Instagram | Platform::SmsTwilio | Platform::Slack => None,
     }
+}
+
+/// At least one value is not the mask of the stored one.
+fn are_in_full(given: &BTreeMap<String, String>, known: &BTreeMap<String, String>) -> bool {
+    given.iter().any(|(name, value)| known.get(name).is_none_or(|stored| masked(stored) != *value))
 }
 
 /// A value that comes back masked leaves the stored one.

@@ -1,8 +1,8 @@
 //! What the original's own web client asks of the rest of its application before its assistant panel opens. It is answered, if
 //! the owner wishes so, as an application would answer that does nothing else; nothing can be changed here.
 
+use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -13,6 +13,7 @@ use crate::App;
 use crate::kit::Routes;
 use crate::kit::auth::Caller;
 use crate::kit::error::{Form, ProblemError, Refusal};
+use crate::kit::path::Path;
 use crate::kit::ws;
 
 type Answer = Result<Json<Value>, ProblemError>;

@@ -1,7 +1,7 @@
 //! `/auth`: the first sign-up, sessions, and users.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use domain::hub::HubId;
 use domain::{AccountId, Role};
@@ -14,6 +14,7 @@ use super::fields::Fields;
 use super::wire::{SessionView, User};
 use crate::App;
 use crate::kit::auth::PeerIp;
+use crate::kit::path::Path;
 
 pub(super) type Answer<T> = Result<Json<T>, HubError>;
 

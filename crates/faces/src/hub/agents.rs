@@ -1,7 +1,7 @@
 //! `/auth/agents`: agents, their tokens and secrets.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use domain::hub::{AgentDelivery, AgentKind, AgentScope, ChannelId, DeliveryState, HubId as _, OnNewMessage, TokenId};
 use domain::{Mode, ModelName};
@@ -15,6 +15,7 @@ use super::fields::Fields;
 use super::outgoing;
 use super::wire::{AgentView, NewAgentView};
 use crate::App;
+use crate::kit::path::Path;
 use crate::kit::time;
 
 const MAX_NAME_CHARACTERS: usize = 200;

@@ -1,7 +1,7 @@
 //! `/canned-replies`: texts that everybody who answers may use. Our own addition to the hub.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Method;
 use domain::hub::{CannedReply, HubId as _};
 use engine::CannedChange;
@@ -12,6 +12,7 @@ use super::caller::Caller;
 use super::channels::id_or_none;
 use super::fields::Fields;
 use crate::App;
+use crate::kit::path::Path;
 use crate::kit::{idempotency, time};
 
 const MAX_TITLE_CHARACTERS: usize = 100;

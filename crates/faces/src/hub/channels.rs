@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri};
 use domain::hub::{HubId, InboundAuth, Takeover};
 use domain::{AccountId, Platform};
@@ -16,6 +16,7 @@ use super::fields::Fields;
 use super::outgoing;
 use super::wire::ChannelView;
 use crate::App;
+use crate::kit::path::Path;
 use crate::kit::{idempotency, time};
 
 const MAX_NAME_CHARACTERS: usize = 200;

@@ -1,7 +1,7 @@
 //! `/chats` and `/channels/{c}/chats`: what contacts and we have said, and who answers.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use domain::AccountId;
@@ -19,6 +19,7 @@ use super::fields::Fields;
 use super::outgoing;
 use super::wire::{AgentView, ChatView, MessageView};
 use crate::App;
+use crate::kit::path::Path;
 use crate::kit::{idempotency, time};
 
 /// More words than this nobody looks for at once.

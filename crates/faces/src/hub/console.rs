@@ -1,7 +1,7 @@
 //! `/channels/{c}/traffic` and `/channels/{c}/test`: whether a channel works, for who sets it up. Our own addition to the hub.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use domain::hub::{HubId as _, SenderType};
 use engine::{Passed, SendTest};
@@ -12,6 +12,7 @@ use super::caller::Caller;
 use super::channels::id_or_none;
 use super::fields::Fields;
 use crate::App;
+use crate::kit::path::Path;
 use crate::kit::time;
 
 /// Lines of the list, unless it is asked for fewer or more.

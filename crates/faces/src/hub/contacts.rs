@@ -1,7 +1,7 @@
 //! `/contacts`: who writes to us.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use domain::hub::{ChannelId, ContactId, HubId as _};
 use engine::ContactView;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use super::channels::id_or_none;
 use super::chats::Repeat;
 use super::fields::Fields;
 use crate::App;
+use crate::kit::path::Path;
 
 const MAX_REASON_CHARACTERS: usize = 1000;
 

@@ -2,7 +2,7 @@
 //! browser shows without running anything of it is shown; everything else is saved.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     ETAG, IF_NONE_MATCH, RANGE,
@@ -18,6 +18,7 @@ use super::channels::id_or_none;
 use super::chats::Place;
 use super::error::HubError;
 use crate::App;
+use crate::kit::path::Path;
 
 /// Types that are pixels and sound. Neither SVG nor PDF is here: both can hold scripts.
 const SHOWN: [&str; 14] = [

@@ -1,7 +1,7 @@
 //! `…/chats/{k}/notes`: what people tell each other about a chat. Our own addition; the contract's clients never ask for it.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use domain::hub::{ChatMessageId, ChatNoteId};
 use engine::{ChatAct, NotePage};
@@ -15,6 +15,7 @@ use super::error::HubError;
 use super::fields::Fields;
 use super::outgoing;
 use crate::App;
+use crate::kit::path::Path;
 
 /// A note is read beside the messages; what is longer belongs into a document.
 const MAX_NOTE_CHARACTERS: usize = 10_000;

@@ -2,7 +2,7 @@
 //! signature, never a token, so what comes in is handed on as it came, byte for byte.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::hub::HubId as _;
@@ -14,6 +14,7 @@ use crate::App;
 use crate::kit::auth::Peer;
 use crate::kit::body;
 use crate::kit::error::{Form, Refusal};
+use crate::kit::path::Path;
 
 /// Headers that say that somebody else speaks, or that a page of some site does.
 const NOT_DIRECT: [&str; 6] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "origin"];

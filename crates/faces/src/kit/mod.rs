@@ -6,6 +6,7 @@ pub mod error;
 pub mod guard;
 pub mod idempotency;
 pub mod json;
+pub mod path;
 pub mod query;
 pub(crate) mod rate;
 pub mod sse;

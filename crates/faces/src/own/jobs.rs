@@ -1,7 +1,7 @@
 //! Background work: what waits, what runs, and what has failed for good.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use domain::{Job, JobId, JobState};
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::App;
 use crate::kit::auth::Caller;
 use crate::kit::error::{ProblemError, Refusal};
+use crate::kit::path::Path;
 use crate::kit::query::Query;
 
 /// The most jobs that one answer may be limited to.

@@ -1,7 +1,7 @@
 //! What waits for a person: calls with side effects that were cut off and may have run.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use domain::{Answer, ConversationId, Question, QuestionId, QuestionKind, ToolCall};
 use serde::Serialize;
@@ -11,6 +11,7 @@ use crate::App;
 use crate::kit::auth::Caller;
 use crate::kit::error::{ProblemError, Refusal};
 use crate::kit::json;
+use crate::kit::path::Path;
 use crate::kit::query::Query;
 
 /// An id has 32 digits, or 36 characters with dashes.

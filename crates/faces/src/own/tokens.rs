@@ -1,7 +1,7 @@
 //! An account's personal tokens, for programs that act in its name.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use domain::hub::{HubId as _, TokenId};
 use engine::{Error, TokenView};
@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::App;
 use crate::kit::auth::{Caller, How};
 use crate::kit::error::{ProblemError, Refusal};
+use crate::kit::path::Path;
 use crate::kit::{json, time};
 
 const MAX_NAME_CHARACTERS: usize = 200;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,6 +20,7 @@ use crate::kit::auth::Caller;
 use crate::kit::body::{read, read_optional};
 use crate::kit::error::Refusal;
 use crate::kit::idempotency;
+use crate::kit::path::Path;
 use crate::kit::query::Query;
 
 /// Rows of an answer when nothing is said.

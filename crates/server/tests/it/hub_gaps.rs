@@ -24,6 +24,7 @@ impl Small {
         let plan = move |call: &crate::hub_peer::Call, before: usize| match call.path.as_str() {
             "/agent" => agent(before),
             "/gone" => Plan::status(410, &json!({})),
+            path if path.starts_with("/locked/") => Plan::status(401, &json!({"ok": false})),
             _ => Plan::ok(&json!({})),
         };
         let peer = Peer::start(plan).await;
@@ -147,6 +148,31 @@ async fn a_receiver_that_says_gone_gets_nothing_more() {
     };
     failed(&say().await).await;
     assert_eq!(small.hub.get(&format!("/channels/{}", line.id)).await["health"], "unreachable");
+    small.server.stop().await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_given_again_are_tried_again() {
+    let small = Small::begun(|_| Plan::ok(&json!({}))).await;
+    let given = json!({"token": "7000000001:AAabcdefghijklmnopqrstuvwxyz0123456"});
+    let platform = format!("{}/locked", small.peer.url);
+    let body = json!({
+        "name": "Locked", "platform": "TELEGRAM", "credentials_to_send_message": given, "api_to_send_message": platform,
+    });
+    let channel = format!("/channels/{}", text(&small.hub.post("/channels", &body).await["id"]));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while small.hub.get(&channel).await["health"] != "auth" {
+        assert!(std::time::Instant::now() < deadline, "the platform refuses the credentials");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Whoever saves what the server has shown says nothing about it.
+    let shown = small.hub.get(&format!("{channel}/credentials")).await["credentials_to_send_message"].clone();
+    assert_ne!(shown, given);
+    let put = async |body: &Value| small.hub.put(&channel, body).await["health"].clone();
+    let unchanged = json!({"name": "Still locked", "credentials_to_send_message": shown, "api_to_send_message": platform});
+    assert_eq!(put(&unchanged).await, "auth");
+    // The account may have been put in order at the platform, where nothing of it is seen here.
+    assert_eq!(put(&json!({"credentials_to_send_message": given})).await, "ok");
     small.server.stop().await;
 }
 

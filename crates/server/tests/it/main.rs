@@ -11,6 +11,7 @@ mod assistant_attacks;
 mod assistant_restart;
 mod assistant_sockets;
 mod assistant_world;
+mod attacks_apis;
 mod attacks_auth;
 mod attacks_browser;
 mod attacks_files;
