@@ -20,7 +20,17 @@ pub(super) enum Thing {
 #[derive(Debug)]
 pub(super) enum RulesError {
     Usual(Refusal),
-    Words { status: StatusCode, code: &'static str, detail: String },
+    Words {
+        status: StatusCode,
+        code: &'static str,
+        detail: String,
+    },
+    /// 422 in list form.
+    Parameter {
+        place: &'static str,
+        field: &'static str,
+        reason: &'static str,
+    },
 }
 
 impl RulesError {
@@ -40,6 +50,7 @@ impl RulesError {
                     Thing::Table => "Table not found",
                 },
             ),
+            Error::InvalidValue { field, reason } => Self::Parameter { place: "query", field, reason },
             other => Self::Usual(other.into()),
         }
     }
@@ -85,6 +96,11 @@ impl IntoResponse for RulesError {
     fn into_response(self) -> Response {
         match self {
             Self::Usual(refusal) => refusal.render(Form::Chats),
+            Self::Parameter { place, field, reason } => {
+                let detail = json!([{"type": "value_error", "loc": [place, field], "msg": format!("Value error, {reason}")}]);
+                let body = json!({"detail": detail, "code": "invalid_field"});
+                (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+            }
             Self::Words { status, code, detail } => (status, Json(json!({"detail": detail, "code": code}))).into_response(),
         }
     }

@@ -18,7 +18,6 @@ use crate::App;
 use crate::kit::Routes as _;
 use crate::kit::auth::Caller;
 use crate::kit::body::{read, read_optional};
-use crate::kit::error::Refusal;
 use crate::kit::idempotency;
 use crate::kit::path::Path;
 use crate::kit::query::Query;
@@ -254,7 +253,7 @@ async fn approve(
 
 fn number_of(version: &str) -> Answer<i64> {
     let number = version.parse().ok().filter(|_| version.bytes().all(|byte| byte.is_ascii_digit()));
-    Ok(number.ok_or(Refusal::InvalidValue { field: "version", reason: "must be a number" })?)
+    number.ok_or(RulesError::Parameter { place: "path", field: "version", reason: "must be a number" })
 }
 
 /// `POST /rules/{rule}/versions/{version}/reject`: `{hash}`

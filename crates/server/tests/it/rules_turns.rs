@@ -33,7 +33,8 @@ const ID: u64 = 1_732_430_862_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_on_a_socket_is_on_disk_and_can_be_stopped_from_another() {
-    let script = [json!({"text": [{"pause": "g"}, "```sql\nselect 1 as one\n```"]}), sql("select 2 as two")];
+    let script =
+        [json!({"text": [{"pause": "g"}, "```sql\nselect 1 as one\n```"]}), json!({"text": ["```sql\nselect 2 as two\n```"]})];
     let server = Setup::new().script(&script).start().await;
     let client = server.client();
     let (mut socket, mut other) = (Socket::greeted(&client).await, Socket::greeted(&client).await);
@@ -66,7 +67,8 @@ async fn what_waits_on_a_socket_is_on_disk_and_can_be_stopped_from_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waited_when_the_program_died_is_done_and_what_ran_says_so() {
     let (upstream, data) = (
-        Upstream::start(&[json!({"text": [{"pause": "never"}]}), sql("select name from guests")]).await,
+        Upstream::start(&[json!({"text": [{"pause": "never"}]}), json!({"text": ["```sql\nselect name from guests\n```"]})])
+            .await,
         tempfile::tempdir().expect("a directory"),
     );
     let setup = || Setup::new().setting("COLLOQUY_DATA_DIR", data.path().to_str().expect("a path")).upstream(&upstream);
