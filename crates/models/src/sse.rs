@@ -34,6 +34,8 @@ pub struct SseReader {
     /// The last line ended with CR: an LF right behind it belongs to that end.
     after_cr: bool,
     past_first_line: bool,
+    /// A line of it was one that such a stream has.
+    recognised: bool,
 }
 
 impl SseReader {
@@ -57,6 +59,12 @@ impl SseReader {
             bytes = &bytes[end + 1..];
         }
         Ok(())
+    }
+
+    /// Something came, and it was no event stream at all: a page, for instance.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        !self.recognised && (self.past_first_line || !self.line.is_empty())
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), EventTooLarge> {
@@ -93,7 +101,9 @@ impl SseReader {
         if line.is_empty() {
             return self.end_event(on_event);
         }
-        match field(line) {
+        let (name, value) = field(line);
+        self.recognised |= matches!(name, b"" | b"data" | b"event" | b"id" | b"retry");
+        match (name, value) {
             (b"data", value) => Ok(self.add_data(value)?),
             (b"event", value) => {
                 self.name.clear();
@@ -199,6 +209,21 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_replaced() {
         check(b"data: a\xffb\n\n", &[("", "a\u{fffd}b")]);
+    }
+
+    #[test]
+    fn what_is_no_event_stream_is_told_from_one_that_says_nothing() {
+        let is_foreign = |stream: &[u8]| {
+            let mut reader = SseReader::default();
+            reader.push(stream, |_| Ok::<(), EventTooLarge>(())).expect("small");
+            reader.is_foreign()
+        };
+        for stream in ["<html>", "<!doctype html>\n\n<p>Please sign in</p>\n", "{\"error\": 1}", "\n\n404"] {
+            assert!(is_foreign(stream.as_bytes()), "{stream:?}");
+        }
+        for stream in ["", ": ping\n\n", "event: a\n", "data: x\n\n", "retry: 5\n<html>\n"] {
+            assert!(!is_foreign(stream.as_bytes()), "{stream:?}");
+        }
     }
 
     #[test]

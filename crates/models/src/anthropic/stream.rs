@@ -31,14 +31,24 @@ struct Answer {
     provider: String,
     /// Names the provider in sentences.
     display_name: String,
-    /// By the index that the stream gives them, in the order in which they began.
-    open: Vec<(u64, Block)>,
+    /// In the order in which they began.
+    open: Vec<Open>,
     usage: Usage,
     stop: Option<StopReason>,
     /// Something was given that people can see.
     spoke: bool,
     called_a_tool: bool,
     complete: bool,
+}
+
+/// A block that has begun and was not given as a whole yet.
+#[derive(Debug)]
+struct Open {
+    /// What the stream calls it.
+    index: u64,
+    block: Block,
+    /// It is whole. A call then waits for those that began before it: their order is the model's.
+    stopped: bool,
 }
 
 /// The reader's own errors, before they become sentences.
@@ -95,8 +105,14 @@ impl AnswerReader {
 
     /// The stream ended in good order. Without a stop reason the answer is not whole, and that is an error.
     pub fn end(&mut self, out: &mut impl Extend<ModelEvent>) -> Result<(), ModelError> {
-        let answer = &self.answer;
-        let error = if answer.spoke { errors::truncated(&answer.display_name) } else { errors::broken(&answer.display_name) };
+        let name = &self.answer.display_name;
+        let error = if self.answer.spoke {
+            errors::truncated(name)
+        } else if self.sse.is_foreign() {
+            errors::unreadable(name)
+        } else {
+            errors::broken(name)
+        };
         self.end_with(error, out)
     }
 
@@ -182,8 +198,8 @@ impl Answer {
                 None => return Ok(()),
             },
         };
-        let Some((_, block)) = self.open.get_mut(position) else { return Ok(()) };
-        if let Some(event) = block.add(delta).map_err(|_| Trouble::Unreadable)? {
+        let Some(open) = self.open.get_mut(position) else { return Ok(()) };
+        if let Some(event) = open.block.add(delta).map_err(|_| Trouble::Unreadable)? {
             self.spoke = true;
             out.extend([event]);
         }
@@ -209,27 +225,35 @@ impl Answer {
         if self.open.len() >= MAX_OPEN_BLOCKS {
             return Err(Trouble::Unreadable);
         }
-        self.open.push((index, block));
+        self.open.push(Open { index, block, stopped: false });
         Ok(self.open.len() - 1)
     }
 
     /// Pieces carry no index, so a text or thought that was left open ends where something else begins or is given.
     fn end_pieces(&mut self, out: &mut impl Extend<ModelEvent>) {
-        while let Some(at) = self.open.iter().position(|(_, block)| block.is_written_piece_by_piece()) {
-            let (_, block) = self.open.remove(at);
+        while let Some(at) = self.open.iter().position(Open::is_written_piece_by_piece) {
+            let Open { block, .. } = self.open.remove(at);
             out.extend(block.close(&self.provider));
         }
     }
 
     fn stop_block(&mut self, index: u64, out: &mut impl Extend<ModelEvent>) {
-        if let Some(position) = self.position(index) {
-            let (_, block) = self.open.remove(position);
+        let Some(position) = self.position(index) else { return };
+        if self.open[position].is_written_piece_by_piece() {
+            let Open { block, .. } = self.open.remove(position);
+            return self.close(block, out);
+        }
+        self.open[position].stopped = true;
+        while let Some(first) = self.open.iter().position(|open| !open.is_written_piece_by_piece())
+            && self.open[first].stopped
+        {
+            let Open { block, .. } = self.open.remove(first);
             self.close(block, out);
         }
     }
 
     fn position(&self, index: u64) -> Option<usize> {
-        self.open.iter().position(|(at, _)| *at == index)
+        self.open.iter().position(|open| open.index == index && !open.stopped)
     }
 
     fn close(&mut self, block: Block, out: &mut impl Extend<ModelEvent>) {
@@ -263,7 +287,7 @@ impl Answer {
             return;
         }
         self.end_pieces(out);
-        for (_, block) in std::mem::take(&mut self.open) {
+        for Open { block, .. } in std::mem::take(&mut self.open) {
             self.close(block, out);
         }
         // A call wants its result, whatever the server calls the reason.
@@ -275,6 +299,12 @@ impl Answer {
         let known = serde_json::from_str::<Value>(data).ok().and_then(|event| super::errors::status_of(&event));
         let status = known.unwrap_or(errors::STATUS_UNKNOWN);
         errors::refused(&self.display_name, status, RetryAdvice::of_status(status))
+    }
+}
+
+impl Open {
+    fn is_written_piece_by_piece(&self) -> bool {
+        self.block.is_written_piece_by_piece()
     }
 }
 

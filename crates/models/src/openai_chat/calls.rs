@@ -78,8 +78,10 @@ impl Calls {
         (!another_id && !another_name).then_some(found)
     }
 
-    /// All calls, whole. `answer` is unique to this answer: ids that no server gave are made from it.
-    pub fn finish(self, answer: &str) -> impl Iterator<Item = ModelEvent> {
+    /// All calls, whole, in the model's order, which their pieces need not have come in. `answer` is unique to this answer:
+    /// ids that no server gave are made from it.
+    pub fn finish(mut self, answer: &str) -> impl Iterator<Item = ModelEvent> {
+        self.calls.sort_by_key(|call| call.index);
         let named = self.calls.into_iter().filter(|call| !call.name.is_empty()).enumerate();
         named.map(move |(index, call)| ModelEvent::ToolCall {
             id: if call.id.is_empty() { format!("call_{answer}_{index}") } else { call.id },

@@ -120,6 +120,11 @@ impl AnswerReader {
     /// # Errors
     /// The answer is not whole.
     pub fn end(&mut self, out: &mut impl Extend<ModelEvent>) -> Result<(), ModelError> {
+        let foreign = match &self.form {
+            Form::Unknown => false,
+            Form::Stream(sse) => sse.is_foreign(),
+            Form::Whole(_) => true,
+        };
         if let Form::Whole(body) = mem::replace(&mut self.form, Form::Unknown) {
             let taken = match std::str::from_utf8(&body) {
                 Ok(text) => self.answer.take(text.trim(), out),
@@ -127,8 +132,14 @@ impl AnswerReader {
             };
             self.answer.settle(taken, out)?;
         }
-        let answer = &self.answer;
-        let error = if answer.spoke { errors::truncated(&answer.display_name) } else { errors::broken(&answer.display_name) };
+        let name = &self.answer.display_name;
+        let error = if self.answer.spoke {
+            errors::truncated(name)
+        } else if foreign {
+            errors::unreadable(name)
+        } else {
+            errors::broken(name)
+        };
         self.end_with(error, out)
     }
 
@@ -175,7 +186,8 @@ impl Answer {
     }
 
     fn take(&mut self, data: &str, out: &mut impl Extend<ModelEvent>) -> Result<(), Trouble> {
-        if self.complete {
+        // Some proxies keep a connection alive with events that are empty.
+        if self.complete || data.trim().is_empty() {
             return Ok(());
         }
         if data.trim() == DONE {

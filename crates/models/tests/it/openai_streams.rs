@@ -81,6 +81,8 @@ fn tools_are_called_however_a_server_spells_it() {
             end.clone(),
         ],
     );
+    let (path, pattern) = (json!({"path": "a.txt"}), json!({"pattern": "b"}));
+    check("calls_out_of_order", &[called("call_a", "read_file", path), called("call_b", "grep", pattern), end.clone()]);
     check("empty_arguments", &[called("call_a", "glob", json!({})), end.clone()]);
     let (a, b) = (json!({"pattern": "a"}), json!({"pattern": "b"}));
     check("same_index", &[called("call_a", "glob", a.clone()), called("call_b", "glob", b.clone()), end.clone()]);
@@ -120,7 +122,10 @@ fn failures_are_told_in_our_words() {
         assert_eq!((error.kind, error.sentence.as_str(), error.retryable), (kind, sentence, true), "{name}");
         assert!(!events.iter().any(|event| matches!(event, Finished(_))), "{name}");
     }
-    assert!(read([b"data: <html>\n\n".as_slice()]).1.is_some());
+    for answer in ["data: <html>\n\n", "<html></html>", "{\"detail\": \"sign in\"}"] {
+        let error = read([answer.as_bytes()]).1.expect("no answer came");
+        assert_eq!(error.sentence, "OpenAI sent something that could not be read.", "{answer}");
+    }
 }
 
 #[test]

@@ -93,11 +93,26 @@ fn tools_are_called_with_whole_inputs() {
             Finished(StopReason::ToolUse),
         ],
     );
+    // Their order is that in which they began, also if a later one is whole first.
+    let (path, pattern) = (json!({"path": "a.txt"}), json!({"pattern": "b"}));
+    let calls = [called("toolu_01", "read_file", path), called("toolu_02", "grep", pattern), Finished(StopReason::ToolUse)];
+    check("interleaved_tools", &calls);
     let empty = |id| called(id, "glob", json!({}));
     check(
         "empty_tool_input",
         &[empty("toolu_01"), empty("toolu_02"), empty("toolu_03"), empty("toolu_04"), Finished(StopReason::ToolUse)],
     );
+}
+
+#[test]
+fn a_page_instead_of_a_stream_is_said_to_be_unreadable() {
+    for (answer, sentence) in [
+        (b"<html>Please sign in</html>".as_slice(), "Anthropic sent something that could not be read."),
+        (b"".as_slice(), "The connection to Anthropic broke off."),
+    ] {
+        let error = read([answer]).1.expect("no answer came");
+        assert_eq!((error.kind, error.sentence.as_str()), (ModelErrorKind::Unavailable, sentence));
+    }
 }
 
 #[test]
