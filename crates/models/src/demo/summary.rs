@@ -8,6 +8,8 @@ use super::answer::ASK_USER;
 const SHOWN_LINES: usize = 12;
 /// Characters of a line that are shown.
 const SHOWN_CHARS: usize = 120;
+/// What the tools say instead of a result that is empty.
+const NOTHING: [&str; 2] = ["No files match.", "No matches."];
 
 pub(super) fn of(results: &[&ToolResult]) -> String {
     let paragraphs: Vec<String> = results.iter().map(|result| one(result)).collect();
@@ -19,7 +21,8 @@ fn one(result: &ToolResult) -> String {
     if result.is_error() {
         return format!("The tool `{}` did not succeed:\n\n{}", result.name, fenced(&lines));
     }
-    match (result.name.as_str(), lines.len()) {
+    let count = if lines.first().is_some_and(|first| NOTHING.contains(first)) { 0 } else { lines.len() };
+    match (result.name.as_str(), count) {
         (ASK_USER, _) => format!("You chose: {}.", short(lines.first().copied().unwrap_or_default())),
         ("glob", 0) => "I found no files.".to_owned(),
         ("glob", count) => format!("I found {}:\n\n{}", counted(count, "file", result), listed(&lines)),

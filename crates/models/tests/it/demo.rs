@@ -84,7 +84,10 @@ async fn results_are_summed_up() {
     let many: String = (0..40).map(|number| format!("src/f{number}.rs\n")).collect();
     let files = says(after("glob", &many, Completed)).await;
     assert!(files.starts_with("I found 40 files:\n\n- `src/f0.rs`\n") && files.ends_with("… and 28 more."), "{files}");
-    assert_eq!(says(after("glob", "", Completed)).await, "I found no files.");
+    for nothing in ["", "No files match.\n"] {
+        assert_eq!(says(after("glob", nothing, Completed)).await, "I found no files.");
+    }
+    assert_eq!(says(after("grep", "No matches.\n", Completed)).await, "Nothing matches.");
     let read = says(after("read_file", "# Title\n```sh\nls\n```\n", Completed)).await;
     assert_eq!(read, "The file has 4 lines. It begins:\n\n````\n# Title\n```sh\nls\n```\n````");
     let failed = says(after("read_file", "File not found: x", Failed)).await;
