@@ -324,6 +324,8 @@ fn beats(steps: &[Step]) -> Vec<Beat> {
                 beats.push(Beat::Give(Ok(ModelEvent::ReasoningDone { verbatim: None })));
             }
             Step::Text(pieces) => {
+                // Providers count the prompt before they say anything.
+                beats.push(counted(0));
                 beats.extend(pieces.iter().map(|piece| piece.beat(ModelEvent::Text)));
                 // A block that was never opened is not closed.
                 if pieces.iter().any(|piece| matches!(piece, Piece::Said(_))) {
@@ -344,11 +346,13 @@ fn beats(steps: &[Step]) -> Vec<Beat> {
         }
     }
     let pieces = beats.iter().filter(|beat| matches!(beat, Beat::Give(Ok(ModelEvent::Text(_))))).count();
-    let output = u64::try_from(pieces).unwrap_or(u64::MAX);
-    let usage = Usage { input: INPUT_TOKENS, output, ..Usage::default() };
-    beats.push(Beat::Give(Ok(ModelEvent::Usage(usage))));
+    beats.push(counted(u64::try_from(pieces).unwrap_or(u64::MAX)));
     beats.push(Beat::Give(Ok(ModelEvent::Finished(stop))));
     beats
+}
+
+fn counted(output: u64) -> Beat {
+    Beat::Give(Ok(ModelEvent::Usage(Usage { input: INPUT_TOKENS, output, ..Usage::default() })))
 }
 
 impl Piece {

@@ -87,6 +87,10 @@ pub(super) async fn finish(run: &mut Run, end: End) {
         End::Shutdown { fold } => (interrupted(), fold),
         End::Outcome { outcome, fold } => (outcome, fold),
     };
+    if let Some(fold) = &fold {
+        // What the provider has counted it will charge, whether its answer came to an end or not.
+        run.claimed.turn.usage += fold.usage();
+    }
     let drafts = unfinished(run, fold);
     loop {
         match try_finish(run, drafts.clone(), outcome.clone()).await {

@@ -183,7 +183,8 @@ async fn cancelling_and_deleting_end_every_stream() {
     running.until("message.delta").await;
     let cancel = format!("/api/sessions/{id}/cancel");
     assert_eq!(world.ask(Method::POST, &cancel, None).await, (StatusCode::OK, json!({"cancelled": true})));
-    assert_eq!(running.expect("message.done").await.data["status"], "cancelled");
+    let done = running.expect("message.done").await.data;
+    assert_eq!((&done["status"], &done["usage"]["inputTokens"]), (&json!("cancelled"), &json!(10)), "the prompt was paid for");
     running.end().await;
 
     let mut running = world.say(&id, "two").await;

@@ -94,6 +94,7 @@ async fn a_pause_waits_for_its_release_and_a_release_is_remembered() {
     scripted.release("early");
     let model = scripted.model("scripted").expect("every model is offered");
     let mut stream = model.ask(prompt(vec![user(&[text("Hi.")])])).await.expect("it answers");
+    assert!(matches!(stream.next().await, Some(Ok(ModelEvent::Usage(_)))), "the prompt is counted first");
     assert_eq!(stream.next().await, Some(Ok(ModelEvent::Text("A".to_owned()))));
     scripted.release("other");
     let blocked = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
