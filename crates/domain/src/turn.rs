@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 use std::path::PathBuf;
 
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::{ConversationId, MessageId, Mode, Timestamp, TurnId};
@@ -87,6 +88,12 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
+    /// Reads what [`Self::as_str`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::deserialize(StrDeserializer::<'_, serde::de::value::Error>::new(text)).ok()
+    }
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

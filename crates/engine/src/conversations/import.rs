@@ -17,6 +17,8 @@ pub struct ImportedMessage {
     pub author: Author,
     /// Tool calls and results must pair up; those that do not are left out of what a model is sent.
     pub parts: Vec<PartBody>,
+    /// How the turn ended, on a message of the agent's; `None` says nothing against its having completed.
+    pub outcome: Option<Outcome>,
 }
 
 pub(crate) async fn import(
@@ -102,6 +104,7 @@ pub(crate) fn import_turn(
         })?;
         messages::insert(tx, &message(asked, Place::at(event.seq), Author::Person(conversation.owner)), None)?;
     }
+    let outcome = answers.iter().rev().find_map(|answer| answer.outcome.clone()).unwrap_or(Outcome::Completed);
     let started = append.event(tx, Some(turn), |_| EventKind::TurnStarted { reply, answers: vec![asked] })?;
     turns::start(tx, turn, started.seq, at, None)?;
     for (index, answer) in answers.into_iter().enumerate() {
@@ -123,7 +126,6 @@ pub(crate) fn import_turn(
             last = if answer.author == Author::Agent { id } else { last };
         }
     }
-    let outcome = Outcome::Completed;
     let finished = append.event(tx, Some(turn), |_| EventKind::TurnFinished {
         reply,
         last,

@@ -130,7 +130,7 @@ fn history(shown: Vec<ChatMessage>, delivery: &AgentDelivery) -> Vec<ImportedMes
         let part = PartBody::Text { text: message.content };
         match history.last_mut().filter(|last| last.author == author) {
             Some(last) => last.parts.push(part),
-            None => history.push(ImportedMessage { author, parts: vec![part] }),
+            None => history.push(ImportedMessage { author, parts: vec![part], outcome: None }),
         }
     }
     history

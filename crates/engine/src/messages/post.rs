@@ -338,11 +338,13 @@ fn duplicate(tx: &mut Tx, message: Message) -> Result<Posted> {
     let seq = events::seq_of_part(tx, part)?.unwrap_or_default();
     let before = Seq(seq.0 - 1);
     let epoch = events::epoch_of(tx, message.conversation, before)?.unwrap_or_default();
+    // What was answered the first time, though fewer may wait by now.
+    let queued = events::range(tx, message.conversation, before, seq, 1)?.first().map_or(0, |event| {
+        if let EventKind::MessageAdded { queued, .. } = event.kind { queued } else { 0 }
+    });
     let (turn, before) = (message.turn, Cursor { epoch, seq: before, offset: 0 });
-    let waiting = turns::open(tx, message.conversation)?;
-    let queued = waiting.iter().position(|open| open.id == turn).unwrap_or(0);
     let number = projects::row_number(tx, message.id)?;
-    Ok(Posted { message, number, turn, queued: u32::try_from(queued).unwrap_or(u32::MAX), duplicate: true, before })
+    Ok(Posted { message, number, turn, queued, duplicate: true, before })
 }
 
 #[cfg(test)]

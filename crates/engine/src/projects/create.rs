@@ -32,7 +32,7 @@ pub(crate) async fn create(
                 let number = projects::number_conversation(tx, conversation.id, &name)?;
                 if let Some(text) = greeting {
                     let parts = vec![PartBody::Text { text }];
-                    let said = ImportedMessage { author: Author::Agent, parts };
+                    let said = ImportedMessage { author: Author::Agent, parts, outcome: None };
                     let reply = import_turn(tx, &append, &conversation, said, Vec::new())?;
                     projects::number_row(tx, conversation.id, reply)?;
                     projects::show_row(tx, reply)?;

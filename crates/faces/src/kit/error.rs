@@ -448,10 +448,13 @@ fn wrong_entry(error: &FieldError) -> (&'static str, String, Option<Value>) {
         Expected::String => simple("string_type", "string"),
         Expected::Characters { min, max } => {
             let length = error.value.as_str().map_or(0, |text| text.chars().count());
+            let characters = |count| if count == 1 { "1 character".to_owned() } else { format!("{count} characters") };
             if length > max {
-                ("string_too_long", format!("String should have at most {max} characters"), Some(json!({"max_length": max})))
+                let message = format!("String should have at most {}", characters(max));
+                ("string_too_long", message, Some(json!({"max_length": max})))
             } else {
-                ("string_too_short", format!("String should have at least {min} characters"), Some(json!({"min_length": min})))
+                let message = format!("String should have at least {}", characters(min));
+                ("string_too_short", message, Some(json!({"min_length": min})))
             }
         }
         Expected::OneOf(allowed) => {

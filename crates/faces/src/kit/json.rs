@@ -144,6 +144,12 @@ impl Object {
         self.fields.get(name)
     }
 
+    /// Whether the name came twice.
+    #[must_use]
+    pub fn repeats(&self, name: &str) -> bool {
+        self.repeated.contains(name)
+    }
+
     /// Whether any name came twice in an object inside this one.
     #[must_use]
     pub const fn repeats_inside(&self) -> bool {
@@ -268,7 +274,7 @@ impl Object {
     }
 
     fn once(&self, name: &str, expected: Expected) -> Result<Option<&Value>, FieldError> {
-        if self.repeated.contains(name) {
+        if self.repeats(name) {
             return Err(FieldError { fault: Fault::Repeated, ..wrong(name, expected, &Value::Null) });
         }
         Ok(self.present(name))

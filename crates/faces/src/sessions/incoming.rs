@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use domain::{Author, Conversation, ConversationId, Mode, ModelName, PartBody, ToolCall, ToolOutcome, ToolResult};
+use domain::{
+    Author, Conversation, ConversationId, Failure, FailureCode, Mode, ModelName, Outcome, PartBody, ToolCall, ToolOutcome,
+    ToolResult,
+};
 use engine::{Catalogue, Change, ImportedMessage, NewConversation, Post, TitleRule, WhenBusy};
 use serde_json::Value;
 
@@ -23,6 +26,7 @@ pub const EXPORT_VERSION: u8 = 1;
 const MODES: &[&str] = &["ask", "plan", "build"];
 const WHEN_BUSY: &[&str] = &["queue", "steer", "interrupt", "reject"];
 const ROLES: &[&str] = &["user", "assistant"];
+const STATUSES: &[&str] = &["completed", "truncated", "refused", "cancelled", "failed"];
 const PART_TYPES: &[&str] = &["text", "tool_use", "tool_result"];
 
 /// `POST /api/sessions`.
@@ -164,7 +168,7 @@ struct Calls {
     seen: std::collections::HashSet<String>,
 }
 
-/// `None` for a message of which nothing is left to say.
+/// `None` for a person's message that says nothing. An answer may have ended before it said anything.
 fn imported_message(message: &Object, calls: &mut Calls) -> Result<Option<ImportedMessage>, FieldError> {
     let from_agent = required_one_of(message, "role", ROLES)? == "assistant";
     let mut parts = Vec::new();
@@ -183,7 +187,22 @@ fn imported_message(message: &Object, calls: &mut Calls) -> Result<Option<Import
         (false, 0) => Author::Person(domain::AccountId::OWNER),
         (false, _) => Author::System,
     };
-    Ok((!parts.is_empty()).then_some(ImportedMessage { author, parts }))
+    let outcome = if from_agent { imported_outcome(message)? } else { None };
+    Ok((from_agent || !parts.is_empty()).then_some(ImportedMessage { author, parts, outcome }))
+}
+
+fn imported_outcome(message: &Object) -> Result<Option<Outcome>, FieldError> {
+    let Some(status) = message.opt_one_of("status", STATUSES)? else { return Ok(None) };
+    Ok(Some(match status {
+        "truncated" => Outcome::Truncated,
+        "refused" => Outcome::Refused,
+        "cancelled" => Outcome::Cancelled,
+        "failed" => {
+            let code = message.opt_string("errorCode")?.and_then(FailureCode::parse).unwrap_or(FailureCode::Internal);
+            Outcome::Failed(Failure { code, sentence: message.opt_string("error")?.unwrap_or_default().to_owned() })
+        }
+        _ => Outcome::Completed,
+    }))
 }
 
 fn imported_part(part: &Object, from_agent: bool, calls: &mut Calls) -> Result<PartBody, FieldError> {

@@ -226,6 +226,8 @@ async fn validate_key(State(app): State<App>, _: Caller, request: Request) -> Re
     let body = json::read(request).await?.object;
     let (provider, key) = incoming::key_to_check(&body)?;
     let error = match app.engine.catalogue().check_key(&provider, &key).await {
+        // Nobody's key is empty, so nobody is asked.
+        _ if key.is_empty() => Some("The API key is empty.".to_owned()),
         Ok(verdict) => verdict.err().map(|error| error.sentence),
         Err(Error::UnknownProvider) => Some("Unknown provider".to_owned()),
         Err(error) => return Err(error.into()),

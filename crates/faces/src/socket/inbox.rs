@@ -81,6 +81,7 @@ pub(super) fn read(text: &str, clock: &dyn Clock) -> Read {
     };
     match owner {
         None => refuse(&object, &Refused::unknown_type(&object)),
+        Some(Owner::Ping) if object.repeats("timestamp") => refuse(&object, &Refused::bad_json()),
         Some(Owner::Ping) => Read::AtOnce(pong(&object, clock)),
         Some(Owner::Pong) => Read::Nothing,
         Some(Owner::Rules(wish)) => match wish(&object) {

@@ -37,6 +37,8 @@ async fn what_is_wrong_is_said_in_the_contracts_form() {
     let chat = world.chat().await;
     let path = format!("/api/chats/{chat}");
     let field = |kind: &str, name: &str, message: &str, input: Value| json!({"detail": [{"type": kind, "loc": ["body", name], "msg": message, "input": input}], "code": "invalid_field"});
+    let (status, body) = world.http("PATCH", &path, Some(json!({"title": ""}))).await;
+    assert_eq!((status, &body["detail"][0]["msg"]), (422, &json!("String should have at least 1 character")));
     let wrong_title = field("string_type", "title", "Input should be a valid string", json!(5));
     assert_eq!(world.http("POST", "/api/chats", Some(json!({"title": 5}))).await, (422, wrong_title.clone()));
     assert_eq!(world.http("PATCH", &path, Some(json!({"title": 5}))).await, (422, wrong_title));
@@ -80,6 +82,23 @@ async fn a_repeat_gives_the_first_answer() {
     let (status, _) =
         world.http_with("POST", &path, &[("Idempotency-Key", &"k".repeat(129))], Some(json!({"content": "hi"}))).await;
     assert_eq!(status, 422);
+}
+
+#[tokio::test]
+async fn a_repeat_says_how_many_waited_at_first() {
+    let world = World::saying(json!([{"text": ["One", {"pause": "g"}]}, {"text": ["Two."]}])).await;
+    let chat = world.chat().await;
+    let mut client = world.connect().await;
+    client.send(json!({"type": "chat", "chatId": chat, "content": "first"})).await;
+    client.until("assistant_message").await;
+    let (path, second) = (format!("/api/chats/{chat}/messages"), json!({"content": "second", "clientId": "c"}));
+    let first_answer = world.http("POST", &path, Some(second.clone())).await;
+    assert_eq!((first_answer.0, &first_answer.1["queued"]), (202, &json!(1)));
+    world.model.release("g");
+    for _ in 0..2 {
+        client.until("result").await;
+    }
+    assert_eq!(world.http("POST", &path, Some(second)).await, first_answer);
 }
 
 #[tokio::test]

@@ -142,6 +142,9 @@ async fn providers_and_tools_are_told() {
     let check = Some(json!({"provider": "nope", "apiKey": "k"}));
     let (status, body) = world.ask(Method::POST, "/api/providers/validate", check).await;
     assert_eq!((status.as_u16(), body), (400, json!({"valid": false, "error": "Unknown provider"})));
+    let empty = Some(json!({"provider": "scripted", "apiKey": ""}));
+    let (status, body) = world.ask(Method::POST, "/api/providers/validate", empty).await;
+    assert_eq!((status.as_u16(), body), (400, json!({"valid": false, "error": "The API key is empty."})));
     let tools = world.get("/api/tools").await;
     let read = tools.as_array().unwrap().iter().find(|tool| tool["name"] == "read_file").unwrap().clone();
     assert_eq!((&read["effect"], &read["modes"]), (&json!("pure"), &json!(["ask", "plan", "build"])));
@@ -161,12 +164,15 @@ async fn there_are_no_approvals() {
 #[tokio::test]
 async fn what_is_exported_can_be_imported() {
     let script = json!([
-        {"text": ["Let me see."]}, {"tool": {"id": "t1", "name": "read_file", "input": {"path": "a.txt"}}}, {"text": ["A ```heron```."]}
+        {"text": ["Let me see."]}, {"tool": {"id": "t1", "name": "read_file", "input": {"path": "a.txt"}}}, {"text": ["A ```heron```."]},
+        {"error": {"status": 400, "message": "x"}}, {"stop": "refusal"}, {"text": ["Cut"]}, {"stop": "max_tokens"}
     ]);
     let world = World::new(script).await;
     std::fs::write(world.workdir.path().join("a.txt"), "heron\n").unwrap();
     let id = world.new_session().await;
-    world.say(&id, "what is in a.txt?").await.until("message.done").await;
+    for question in ["what is in a.txt?", "fail", "refuse", "go on"] {
+        world.say(&id, question).await.until("message.done").await;
+    }
 
     let exported = world.get(&format!("/api/sessions/{id}/export")).await;
     assert_eq!((&exported["version"], &exported["session"]["title"]), (&json!(1), &json!("what is in a.txt?")));
@@ -220,10 +226,12 @@ async fn a_file_that_is_no_export_is_not_imported() {
     );
 }
 
-/// Roles, types and contents, which a copy has too.
-fn spoken(export: &Value) -> Vec<(Value, Vec<(Value, Value)>)> {
+/// Roles, types, contents and how it ended, which a copy has too.
+fn spoken(export: &Value) -> Vec<(Value, Vec<(Value, Value)>, [Value; 3])> {
+    let ended = |message: &Value| ["status", "error", "errorCode"].map(|name| message[name].clone());
     let parts = |message: &Value| {
         message["parts"].as_array().unwrap().iter().map(|part| (part["type"].clone(), part["content"].clone())).collect()
     };
-    export["messages"].as_array().unwrap().iter().map(|message| (message["role"].clone(), parts(message))).collect()
+    let messages = export["messages"].as_array().unwrap().iter();
+    messages.map(|message| (message["role"].clone(), parts(message), ended(message))).collect()
 }
