@@ -1,5 +1,6 @@
 //! `colloquy serve`.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use store::OpenError;
@@ -48,11 +49,16 @@ pub(super) async fn run(settings: Settings) -> ExitCode {
     }
 }
 
-/// What only a change of the settings, or of the server that they name, can mend has a code of its own.
-const fn exit_code(error: &StartError) -> u8 {
+/// What only a change of the settings, or of the place that they name, can mend has a code of its own. What is in use may be
+/// free at the next try.
+fn exit_code(error: &StartError) -> u8 {
     match error {
-        StartError::Settings(_) | StartError::Database(OpenError::BadUrl(_) | OpenError::Server { .. }) => EXIT_CODE,
-        StartError::Database(_) | StartError::DataDir(_) | StartError::Listen { .. } | StartError::Engine(_) => 1,
+        StartError::Listen { reason, .. } if reason.kind() == ErrorKind::AddrInUse => 1,
+        StartError::Settings(_)
+        | StartError::DataDir(_)
+        | StartError::Listen { .. }
+        | StartError::Database(OpenError::BadUrl(_) | OpenError::Server { .. } | OpenError::Failed { .. }) => EXIT_CODE,
+        StartError::Database(OpenError::InUse(_) | OpenError::NewerSchema { .. }) | StartError::Engine(_) => 1,
     }
 }
 

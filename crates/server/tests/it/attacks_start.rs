@@ -22,6 +22,13 @@ fn a_misspelled_setting_is_not_passed_over() {
     refuses(&Setup::new().data_file("colloquy.toml", "auht = \"token\"\n"), &["serve"]);
 }
 
+#[test]
+fn a_place_that_is_not_there_is_not_replaced_by_another() {
+    refuses(&Setup::new().setting("DATABASE_URL", "sqlite:/no/such/directory/colloquy.db"), &["serve"]);
+    // Of the addresses that are nobody's (RFC 5737).
+    refuses(&Setup::default().setting("COLLOQUY_LISTEN", "192.0.2.1:0"), &["serve"]);
+}
+
 /// It says why in one line that names the setting, and leaves nothing that looks like a server.
 fn refuses(setup: &Setup, arguments: &[&str]) {
     let place = Place::new(setup);
@@ -30,6 +37,6 @@ fn refuses(setup: &Setup, arguments: &[&str]) {
     assert_eq!(output.status.code(), Some(EX_CONFIG), "{setup:?} {arguments:?}: {said}{complained}");
     assert_eq!(said, "", "{setup:?}");
     assert_eq!(complained.lines().count(), 1, "{complained}");
-    let named = ["COLLOQUY_", "--", "colloquy.toml"].iter().any(|name| complained.contains(name));
+    let named = ["COLLOQUY_", "DATABASE_URL", "--", "colloquy.toml"].iter().any(|name| complained.contains(name));
     assert!(named, "{complained}");
 }
