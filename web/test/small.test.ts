@@ -4,7 +4,7 @@ import { freshId, isUuid, toHex, toUuid } from '../src/lib/ids';
 import { repeatAfterMs } from '../src/lib/outbox';
 import { merge, refreshTop } from '../src/lib/paging';
 import { markWords } from '../src/lib/snippet';
-import { dayGroup, duration } from '../src/lib/time';
+import { dayGroup, duration, waiting } from '../src/lib/time';
 import { toolLabel, toolSummary } from '../src/lib/tools';
 import type { Session } from '../src/lib/wire';
 
@@ -84,5 +84,6 @@ describe('words', () => {
 
   it('times are short', () => {
     expect([5, 1234, 12_345, 61_000].map(duration)).toEqual(['5 ms', '1.2 s', '12 s', '1 min 1 s']);
+    expect([1, 60_000, 60_001, 898_000].map(waiting)).toEqual(['a minute', 'a minute', '2 minutes', '15 minutes']);
   });
 });

@@ -28,5 +28,12 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
+/** How long somebody has to wait, as they would say it: rounded up, so that it is over then. */
+export function waiting(ms: number): string {
+  const minutes = Math.ceil(ms / 60_000);
+  if (minutes <= 1) return 'a minute';
+  return `${minutes} minutes`;
+}
+
 /** The hub's times are UTC, and most of them do not say so. */
 export const utc = (time: string): string => (time.endsWith('Z') ? time : `${time}Z`);

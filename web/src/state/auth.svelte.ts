@@ -63,7 +63,7 @@ export const auth = {
       try {
         await api.signIn({ code });
       } catch (error) {
-        if (error instanceof api.ApiError && error.status !== 0) reason = 'link_refused';
+        if (error instanceof api.ApiError && error.status === 401) reason = 'link_refused';
       }
     }
     await check();
