@@ -233,6 +233,16 @@ pub fn last_text_of_turn(tx: &mut Tx, turn: TurnId) -> Result<Option<PartId>, St
     row.map(|row| Ok(PartId::from_uuid(row.get::<Uuid>(0)?))).transpose()
 }
 
+/// The message that the agent began last in this turn, up to event `as_of`: while the turn runs, the one being written.
+///
+/// # Errors
+/// The database's.
+pub fn begun_last(tx: &mut Tx, turn: TurnId, as_of: Seq) -> Result<Option<MessageId>, StoreError> {
+    let sql = "SELECT id FROM message WHERE turn_id = $1 AND author = 'agent' AND place <= $2 ORDER BY place DESC LIMIT 1";
+    let row = tx.query_one(sql, &[turn.uuid().into(), Place::behind(as_of).0.into()])?;
+    row.map(|row| Ok(MessageId::from_uuid(row.get::<Uuid>(0)?))).transpose()
+}
+
 /// The last assistant message of each of these turns that a list of messages shows: the last one with parts, or the first.
 ///
 /// # Errors

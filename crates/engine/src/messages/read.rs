@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use domain::{
-    Author, ConversationId, Cursor, Message, MessageId, Outcome, Part, PartBody, PartKind, Place, Principal, Seq, Turn, TurnId,
+    Author, ConversationId, Cursor, Message, MessageId, Outcome, Part, PartBody, PartKind, Place, Principal, Seq, TurnId,
 };
 use store::messages::{self, Page, TextRow};
 use store::{StoreError, Tx, turns};
@@ -117,6 +117,7 @@ fn mark_outcomes(tx: &mut Tx, rows: &mut [Row], as_of: Option<Seq>) -> Result<()
     Ok(())
 }
 
+/// What nobody is shown takes no place in a page, so that a page with fewer than its limit is the last one.
 fn whole_messages(
     tx: &mut Tx,
     id: ConversationId,
@@ -124,28 +125,53 @@ fn whole_messages(
     cursor: Cursor,
     open: Option<&OpenPart>,
 ) -> Result<Vec<TranscriptMessage>, StoreError> {
-    let mut found = messages::page(tx, id, page)?;
+    let writing = match turns::running_at(tx, id, cursor.seq)? {
+        Some(running) => messages::begun_last(tx, running.id, cursor.seq)?,
+        None => None,
+    };
+    let mut shown: Vec<TranscriptMessage> = Vec::new();
+    let mut next = Some(page);
+    while let Some(page) = next {
+        let found = messages::page(tx, id, page)?;
+        let oldest = found.first().map(|message| message.place);
+        let is_full = page.limit.is_some_and(|limit| found.len() >= limit as usize);
+        let newer = std::mem::take(&mut shown);
+        shown = marked(tx, found, page.as_of, writing, open)?;
+        let missing = page.limit.map(|limit| limit.saturating_sub(u32::try_from(shown.len()).unwrap_or(u32::MAX)));
+        shown.extend(newer);
+        next = oldest.filter(|_| is_full && missing != Some(0)).map(|oldest| Page { before: Some(oldest), limit: missing, ..page });
+    }
+    Ok(shown)
+}
+
+/// Those that are shown, with what is to be known of each. `writing`: the one that is being written.
+fn marked(
+    tx: &mut Tx,
+    mut found: Vec<Message>,
+    as_of: Option<Seq>,
+    writing: Option<MessageId>,
+    open: Option<&OpenPart>,
+) -> Result<Vec<TranscriptMessage>, StoreError> {
     if let Some(open) = open
         && let Some(message) = found.iter_mut().find(|message| message.id == open.message)
     {
         message.parts.push(part(open));
     }
-    let running = turns::running_at(tx, id, cursor.seq)?;
     let turn_ids: Vec<TurnId> = found.iter().map(|message| message.turn).collect();
-    let outcomes: HashMap<TurnId, Outcome> = turns::outcomes(tx, &turn_ids, page.as_of)?.into_iter().collect();
+    let outcomes: HashMap<TurnId, Outcome> = turns::outcomes(tx, &turn_ids, as_of)?.into_iter().collect();
     let firsts: Vec<MessageId> = turns::replies(tx, &turn_ids)?;
-    let newest = found.iter().rev().find(|m| m.author == Author::Agent && is_of(m, running.as_ref())).map(|m| m.id);
-    found.retain(|m| m.author != Author::Agent || !m.parts.is_empty() || firsts.contains(&m.id) || newest == Some(m.id));
+    found.retain(|m| m.author != Author::Agent || says_something(m) || firsts.contains(&m.id) || writing == Some(m.id));
     let lasts = messages::last_of_turns(tx, &outcomes.keys().copied().collect::<Vec<_>>())?;
     let marked = found.into_iter().map(|message| {
         let outcome = outcomes.get(&message.turn).filter(|_| lasts.contains(&message.id)).cloned();
-        TranscriptMessage { streaming: newest == Some(message.id), outcome, message }
+        TranscriptMessage { streaming: writing == Some(message.id), outcome, message }
     });
     Ok(marked.collect())
 }
 
-fn is_of(message: &Message, turn: Option<&Turn>) -> bool {
-    turn.is_some_and(|turn| turn.id == message.turn)
+/// Blocks that only their provider understands are for nobody else.
+fn says_something(message: &Message) -> bool {
+    message.parts.iter().any(|part| !matches!(part.body, PartBody::Opaque(_)))
 }
 
 fn in_page(place: Place, page: Page) -> bool {

@@ -227,11 +227,11 @@ async fn a_file_that_is_no_export_is_not_imported() {
 }
 
 /// Roles, types, contents and how it ended, which a copy has too.
-fn spoken(export: &Value) -> Vec<(Value, Vec<(Value, Value)>, [Value; 3])> {
-    let ended = |message: &Value| ["status", "error", "errorCode"].map(|name| message[name].clone());
-    let parts = |message: &Value| {
-        message["parts"].as_array().unwrap().iter().map(|part| (part["type"].clone(), part["content"].clone())).collect()
+fn spoken(export: &Value) -> Vec<Value> {
+    let part = |part: &Value| json!([part["type"], part["content"]]);
+    let one = |message: &Value| {
+        let parts: Vec<Value> = message["parts"].as_array().unwrap().iter().map(part).collect();
+        json!([message["role"], parts, message["status"], message["error"], message["errorCode"]])
     };
-    let messages = export["messages"].as_array().unwrap().iter();
-    messages.map(|message| (message["role"].clone(), parts(message), ended(message))).collect()
+    export["messages"].as_array().unwrap().iter().map(one).collect()
 }

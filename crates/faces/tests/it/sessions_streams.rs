@@ -176,6 +176,30 @@ async fn a_failed_turn_says_why_and_keeps_its_reason() {
 }
 
 #[tokio::test]
+async fn a_page_is_full_and_only_what_is_being_written_is_called_so() {
+    let call = json!({"id": "t", "name": "glob", "input": {"pattern": "*"}});
+    let world = World::new(json!([{"tool": call}, {"text": [{"pause": "never"}]}])).await;
+    let id = world.new_session().await;
+    world.say(&id, "look").await.until("tool.result").await;
+    let path = format!("/api/sessions/{id}/messages");
+    let list = async |query: &str| -> Vec<(String, bool)> {
+        let messages = world.get(&format!("{path}{query}")).await;
+        let one = |message: &serde_json::Value| (message["role"].as_str().unwrap().to_owned(), message["streaming"] == true);
+        messages.as_array().unwrap().iter().map(one).collect()
+    };
+    let (user, agent) = (("user".to_owned(), false), ("assistant".to_owned(), false));
+    let all = world.get(&path).await;
+    let written = all[3]["id"].as_str().unwrap();
+    assert_eq!(list("?limit=1").await, [("assistant".to_owned(), true)]);
+    assert_eq!(list(&format!("?limit=2&before={written}")).await, [agent.clone(), user.clone()]);
+    world.ask(Method::POST, &format!("/api/sessions/{id}/cancel"), None).await;
+    // The message in which nothing was written is gone, and another one has its place.
+    assert_eq!(list("?limit=1").await, std::slice::from_ref(&user));
+    assert_eq!(list("?limit=2").await, [agent.clone(), user.clone()]);
+    assert_eq!(list("?limit=9").await, [user.clone(), agent, user]);
+}
+
+#[tokio::test]
 async fn cancelling_and_deleting_end_every_stream() {
     let world = World::new(json!([{"text": ["a", {"pause": "never"}]}, {"text": ["b", {"pause": "never"}]}])).await;
     let id = world.new_session().await;
