@@ -339,9 +339,9 @@ fn duplicate(tx: &mut Tx, message: Message) -> Result<Posted> {
     let before = Seq(seq.0 - 1);
     let epoch = events::epoch_of(tx, message.conversation, before)?.unwrap_or_default();
     // What was answered the first time, though fewer may wait by now.
-    let queued = events::range(tx, message.conversation, before, seq, 1)?.first().map_or(0, |event| {
-        if let EventKind::MessageAdded { queued, .. } = event.kind { queued } else { 0 }
-    });
+    let queued = events::range(tx, message.conversation, before, seq, 1)?
+        .first()
+        .map_or(0, |event| if let EventKind::MessageAdded { queued, .. } = event.kind { queued } else { 0 });
     let (turn, before) = (message.turn, Cursor { epoch, seq: before, offset: 0 });
     let number = projects::row_number(tx, message.id)?;
     Ok(Posted { message, number, turn, queued, duplicate: true, before })

@@ -139,7 +139,8 @@ fn whole_messages(
         shown = marked(tx, found, page.as_of, writing, open)?;
         let missing = page.limit.map(|limit| limit.saturating_sub(u32::try_from(shown.len()).unwrap_or(u32::MAX)));
         shown.extend(newer);
-        next = oldest.filter(|_| is_full && missing != Some(0)).map(|oldest| Page { before: Some(oldest), limit: missing, ..page });
+        next =
+            oldest.filter(|_| is_full && missing != Some(0)).map(|oldest| Page { before: Some(oldest), limit: missing, ..page });
     }
     Ok(shown)
 }
