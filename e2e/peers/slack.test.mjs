@@ -141,13 +141,13 @@ test('what Slack refuses waits or fails as it says; an operator takes over in mi
   await events.tell(events.envelope(await writes(room.id, said[0])));
   const chat = await hub.chatWith(channel, room.id);
   await hub.take(chat);
-  road.answers(429, { ok: false, error: 'ratelimited' }, { 'content-type': 'application/json', 'retry-after': '1' });
+  road.answers(429, { ok: false, error: 'ratelimited' }, { 'content-type': 'application/json', 'retry-after': '1' }, /postMessage$/);
   await hub.say(chat, 'A person here.');
   await hub.settled(chat, 'A person here.', 'SENT');
 
   const address = `/channels/${channel.id}`;
   // A revoked token stops the channel, not the message; `emulate` takes every token.
-  road.answers(200, { ok: false, error: 'token_revoked' }, { 'content-type': 'application/json' });
+  road.answers(200, { ok: false, error: 'token_revoked' }, { 'content-type': 'application/json' }, /postMessage$/);
   await hub.say(chat, 'With a wrong token.');
   await until('the channel says so', async () => (await hub.get(address)).health === 'auth');
   assert.equal((await hub.messages(chat)).at(-1).delivery_status, 'PENDING');

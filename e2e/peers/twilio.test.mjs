@@ -136,13 +136,13 @@ test('an answer of Twilio that gets lost is looked up, and nothing is sent twice
   const chat = await hub.chatWith(channel, from);
   await hub.settled(chat, '1 2', 'SENT');
 
-  road.loses();
+  road.loses(/Messages\.json$/);
   await hub.say(chat, 'The answer to this one is lost.');
   const first = await hub.settled(chat, 'The answer to this one is lost.', 'SENT');
   assert.ok(first.external_id);
 
   // The server dies while nobody knows what has become of its message.
-  road.holds();
+  road.holds(/Messages\.json$/);
   await hub.say(chat, 'The server dies over this one.');
   await until('it is at Twilio', async () => (await sentTo(from)).some((one) => one.text === 'The server dies over this one.'));
   await server.kill();

@@ -25,26 +25,27 @@ export class Relay {
     return new URL(this.url).host;
   }
 
-  /** The next POST arrives, and its answer does not. */
-  loses() {
-    this.#plans.push({ loses: true });
+  /** The next POST to such a path arrives, and its answer does not. */
+  loses(path = /./) {
+    this.#plans.push({ path, loses: true });
   }
 
-  /** The next POST arrives, and nothing is heard of it as long as the sender lives. */
-  holds() {
-    this.#plans.push({ holds: true });
+  /** The next POST to such a path arrives, and nothing is heard of it as long as the sender lives. */
+  holds(path = /./) {
+    this.#plans.push({ path, holds: true });
   }
 
-  /** The next POST does not arrive; this is the answer. */
-  answers(status, body, headers = {}) {
-    this.#plans.push({ instead: { status, body: JSON.stringify(body), headers } });
+  /** The next POST to such a path does not arrive; this is the answer. */
+  answers(status, body, headers = {}, path = /./) {
+    this.#plans.push({ path, instead: { status, body: JSON.stringify(body), headers } });
   }
 
   async #pass(incoming, outgoing) {
     const { method, url: path, headers } = incoming;
     const one = { method, path, headers, body: await textOf(incoming), answer: null, ended: false };
     this.seen.push(one);
-    const plan = (method === 'POST' && this.#plans.shift()) || {};
+    const at = method === 'POST' ? this.#plans.findIndex((one) => one.path.test(path)) : -1;
+    const [plan = {}] = at < 0 ? [] : this.#plans.splice(at, 1);
     if (plan.instead) {
       one.answer = { status: plan.instead.status, body: plan.instead.body };
       outgoing.writeHead(plan.instead.status, plan.instead.headers).end(plan.instead.body);
