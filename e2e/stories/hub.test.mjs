@@ -137,6 +137,45 @@ test('from an empty server: sign up, connect a bot, watch the agent, take over, 
   await telegram.say('count to 4');
   await settledIn(page, '1 2 3 4', 'Sent');
 
+  // A canned reply is written once, found by a stroke, filled in, and may be changed before it is sent.
+  await page.getByRole('link', { name: 'Replies' }).click();
+  await page.getByLabel('Title').fill('Greeting');
+  await page.getByLabel('Shortcut').fill('hi');
+  await page.getByLabel('Text', { exact: true }).fill('Hello {first_name}, {me} here.');
+  await page.getByRole('button', { name: 'Add the reply' }).click();
+  await page.getByRole('region', { name: 'Greeting' }).waitFor();
+  assert.deepEqual(await complaints(page), [], 'the canned replies');
+  await inList(page, /Zoe/).click();
+  await row(page, '1 2 3 4').waitFor();
+  await page.locator('#message').pressSequentially('/');
+  const search = page.getByRole('combobox', { name: 'Search the canned replies' });
+  await search.fill('gree');
+  await page.getByRole('option', { name: /Greeting/ }).waitFor();
+  assert.deepEqual(await complaints(page), [], 'the list of canned replies');
+  await search.press('Escape');
+  assert.equal(await page.locator('#message').inputValue(), '/gree', 'who goes back has meant the stroke');
+  await page.locator('#message').fill('');
+  await page.getByRole('button', { name: 'Canned replies' }).click();
+  await search.press('Enter');
+  assert.equal(await page.locator('#message').inputValue(), 'Hello Zoe, ana here.');
+  await page.locator('#message').pressSequentially(' Hm.');
+  await page.locator('#message').press('Enter');
+  await settledIn(page, 'ana here. Hm.', 'Sent');
+
+  // A note stands in its place, is changed, and goes to nobody.
+  await page.getByRole('button', { name: 'Note', exact: true }).click();
+  await page.locator('#message').fill('Pays late');
+  await page.locator('#message').press('Enter');
+  await row(page, 'Pays late').getByText('Only your team sees this').waitFor();
+  assert.deepEqual(await complaints(page), [], 'a note');
+  await row(page, 'Pays late').getByRole('button', { name: 'Edit the note' }).click();
+  await page.getByLabel('Note', { exact: true }).first().fill('Pays in time');
+  await rows(page).getByRole('button', { name: 'Store' }).click();
+  await row(page, 'Pays in time').getByText('Edited').waitFor();
+  await page.getByRole('button', { name: 'Reply', exact: true }).click();
+  assert.deepEqual((await said(page)).slice(-2), ['You: Hello Zoe, ana here. Hm.', 'Note by you: Pays in time']);
+  assert.deepEqual(telegram.sent.splice(3), ['Hello Zoe, ana here. Hm.']);
+
   // Told to wait, it waits; refused for good, it says why, and is sent again as the same message.
   telegram.refuse(429, 'Too Many Requests: retry after 1', { retry_after: 1 });
   await page.locator('#message').fill('This one has to wait.');
@@ -248,6 +287,20 @@ test('a member sees the inbox once let into a channel, and nothing to set up', a
   await openInbox(page);
   await inList(page, /Zoe/).click();
   await page.getByText(/^bea has taken over/).waitFor();
+  // What one notes the other sees at once, and may not change; what waits for people is listed.
+  await other.page.getByRole('button', { name: 'Note', exact: true }).click();
+  await other.page.locator('#message').fill('I know her');
+  await other.page.locator('#message').press('Enter');
+  await row(page, 'I know her').getByRole('heading', { name: 'Note by bea' }).waitFor();
+  assert.equal(await row(page, 'I know her').getByRole('button', { name: 'Edit the note' }).count(), 0);
+  await row(page, 'I know her').getByRole('button', { name: /^Remove/ }).click();
+  await row(page, 'I know her').getByRole('button', { name: 'Remove the note' }).click();
+  await row(other.page, 'I know her').waitFor({ state: 'detached' });
+  await page.getByLabel('Which chats').selectOption('waiting');
+  await inList(page, /Zoe/).waitFor();
+  await page.getByLabel('Which chats').selectOption('unread');
+  await page.getByText('Everything is read.').waitFor();
+  await page.getByLabel('Which chats').selectOption('all');
   await page.getByLabel('Responsible').selectOption({ label: 'bea' });
   await inList(other.page, /Zoe.*bea/s).waitFor();
 
@@ -296,6 +349,10 @@ for (const [name, options] of [['phone, light', { ...phone, colorScheme: 'light'
     await page.locator('#message').fill('No');
     await page.getByRole('button', { name: 'Send', exact: true }).click();
     await rows(page).getByRole('button', { name: 'Send again' }).waitFor();
+    await page.getByRole('button', { name: 'Note', exact: true }).click();
+    await page.locator('#message').fill('A note');
+    await page.getByRole('button', { name: 'Store the note' }).click();
+    await row(page, 'A note').waitFor();
     assert.deepEqual(await complaints(page), [], 'a chat');
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wide <= 0, 'nothing is wider than the page');
