@@ -169,10 +169,14 @@ async fn tell(
         }
     }
     if let Some(answer) = started.answer().await {
-        if let Some(before) = before.filter(|_| keeps_its_place(&answer, repeated)) {
+        if let Some(before) = before.as_ref().filter(|_| keeps_its_place(&answer, repeated)) {
             before.cancelled().await;
         }
         let _ = told.send(Told::Ended { answer, repeated });
+    }
+    // What was stopped while it waited lets nobody overtake those before it.
+    if let Some(before) = before {
+        before.cancelled().await;
     }
     end.cancel();
 }
