@@ -1,5 +1,5 @@
-//! What people share and contacts and agents never see: notes in chats, canned replies, and the lists they
-//! work through.
+//! What people share and contacts and agents never see: notes in chats, canned replies, the lists they work through, and what
+//! they look at and try while they set something up.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::hub_peer::{Call, Peer, Plan};
 use crate::hub_world::{Hub, Line, Somebody, contact, patiently, text};
 use crate::postgres_server::fresh_database;
 
-/// A hub with an agent behind a webhook, an operator, and a channel whose platform takes everything.
+/// A hub with an agent behind a webhook, an operator, and a channel whose platform takes everything but `refused`.
 struct Desk {
     server: TestServer,
     hub: Hub,
@@ -23,10 +23,12 @@ impl Desk {
     async fn begun(database: Option<String>) -> Self {
         let plan = |call: &Call, _: usize| match call.path.as_str() {
             "/agent" => Plan::ok(&json!({"replies": [{"content": "tested"}]})),
+            _ if String::from_utf8_lossy(&call.raw).contains("refused") => Plan::status(400, &json!({})),
             _ => Plan::ok(&json!({})),
         };
         let peer = Peer::start(plan).await;
-        let mut setup = Setup::new().setting("COLLOQUY_EGRESS_ALLOW", &peer.host);
+        let script = [json!({"text": ["I am here."]})];
+        let mut setup = Setup::new().setting("COLLOQUY_EGRESS_ALLOW", &peer.host).script(&script);
         if let Some(url) = &database {
             setup = setup.setting("DATABASE_URL", url);
         }
@@ -211,5 +213,55 @@ async fn people_find_what_they_need(database: Option<String>) {
     );
     hub.post(&format!("{}/messages", desk.line.chat(&other.chat)), &json!({"content": "hello"})).await;
     assert_eq!((found("waiting=true").await, found("waiting=false").await), (vec![by_phone.chat.clone()], vec![other.chat]));
+    what_is_set_up_can_be_tried(&desk, &by_phone.chat).await;
     desk.server.stop().await;
+}
+
+/// `chat` is one of Pia's, to whom the platform can send.
+async fn what_is_set_up_can_be_tried(desk: &Desk, chat: &str) {
+    let hub = &desk.hub;
+    // A message that is sent to see whether it works is in no chat.
+    let test = format!("/channels/{}/test", desk.line.id);
+    let before = hub.get(&desk.line.chat(chat)).await;
+    let tried = hub.post(&test, &json!({"to": "p", "text": "anybody there?"})).await;
+    assert_eq!((&tried["ok"], &tried["error"]), (&json!(true), &Value::Null), "{tried}");
+    let got = |calls: &[Call]| calls.iter().any(|call| String::from_utf8_lossy(&call.raw).contains("anybody there?"));
+    desk.peer.until("the test message", PATIENCE, got).await;
+    assert_eq!(hub.get(&desk.line.chat(chat)).await, before);
+    let refused = hub.post(&test, &json!({"to": "p", "text": "refused"})).await;
+    assert_eq!((&refused["ok"], refused["error"].is_string()), (&json!(false), true), "{refused}");
+    let (status, refused) = answer(&hub.admin, Request::post(&test, &json!({"to": "", "text": ""}))).await;
+    assert_eq!((status, refused["detail"].as_array().map(Vec::len)), (422, Some(2)));
+
+    // What came and went last, and what was turned away.
+    let said = hub.post(&format!("{}/messages", desk.line.chat(chat)), &json!({"content": "refused"})).await;
+    let path = desk.line.path();
+    assert_eq!(answer(&hub.nobody(), Request::post(&path, &json!({"type": "message"}))).await.0, 403);
+    let traffic = format!("/channels/{}/traffic", desk.line.id);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let shown = loop {
+        let shown = hub.get(&traffic).await;
+        if shown["messages"][0]["error"].is_string() {
+            break shown;
+        }
+        assert!(std::time::Instant::now() < deadline, "{shown}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let newest = &shown["messages"][0];
+    assert_eq!((&newest["message_id"], text(&newest["direction"])), (&said["id"], "out"));
+    assert!(newest["attempts"].as_i64() >= Some(1) && newest["next_at"].is_string(), "it is tried again: {newest}");
+    let directions: Vec<&str> = shown["messages"].as_array().into_iter().flatten().map(|one| text(&one["direction"])).collect();
+    assert_eq!(directions, ["out", "out", "in", "in"]);
+    assert_eq!(text(&shown["refused"][0]["error"]), "Invalid signature");
+    let one = hub.get(&format!("{traffic}?limit=1")).await;
+    assert_eq!((one["messages"].as_array().map(Vec::len), &one["messages"][0]["message_id"]), (Some(1), &said["id"]));
+
+    // Agents say what they would say, to nobody.
+    let webhook = hub.agent(&json!({"name": "Hook", "webhook_url": format!("{}/agent", desk.peer.url)})).await;
+    let tried = hub.post(&format!("/auth/agents/{}/test", webhook.id), &json!({})).await;
+    assert_eq!((&tried["ok"], &tried["status"], &tried["replies"]), (&json!(true), &json!(200), &json!(["tested"])));
+    let ours = hub.agent(&json!({"name": "Ours", "kind": "builtin", "instructions": "Be brief."})).await;
+    let tried = hub.post(&format!("/auth/agents/{}/test", ours.id), &json!({"text": "Are you there?"})).await;
+    assert_eq!((&tried["ok"], &tried["replies"]), (&json!(true), &json!(["I am here."])), "{tried}");
+    assert_eq!(hub.get(&format!("/auth/agents/{}/deliveries", ours.id)).await["total_count"], 0, "nothing is kept of a trial");
 }
