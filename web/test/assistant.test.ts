@@ -101,7 +101,7 @@ describe('the frames of the assistant', () => {
     happened({ type: 'follow', chatId: CHAT, since: '0' });
     happened({ type: 'start' });
     for (const frame of protocol.opened()) happened({ type: 'frame', frame });
-    expect(sent).toEqual([{ type: 'start', conversation_id: 7, since: '0' }]);
+    expect(sent).toEqual([{ type: 'start', conversation_id: 7, since: '0', notices: true }]);
     for (const frame of TALK.slice(2, 4).flatMap((one) => protocol.receive(one).frames)) happened({ type: 'frame', frame });
     expect(delivered).toEqual(['user_message', 'turn_started', 'assistant_message']);
     expect(state.following[CHAT]).toEqual({ since: TALK[3]!.seq, state: 'live' });

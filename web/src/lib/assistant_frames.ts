@@ -40,7 +40,7 @@ export class AssistantProtocol implements Protocol {
     if (frame.type === 'ping') return { type: 'ping' };
     if (frame.type !== 'subscribe') return null;
     this.#chatId = text(frame.chatId);
-    return { type: 'start', conversation_id: Number(this.#chatId), since: frame.since };
+    return { type: 'start', conversation_id: Number(this.#chatId), since: frame.since, notices: true };
   }
 
   receive(frame: Frame): Received {

@@ -35,7 +35,7 @@ pub(super) fn marked_slug(text: &str) -> String {
 fn plain(text: &str, most: usize) -> String {
     let mut slug = String::new();
     // Letters lose their accents, so that a name stays readable.
-    for char in text.to_lowercase().nfkd().filter(|char| !is_combining_mark(*char)) {
+    for char in text.nfkd().filter(|char| !is_combining_mark(*char)).flat_map(char::to_lowercase) {
         if char.is_ascii_lowercase() || char.is_ascii_digit() {
             slug.push(char);
         } else if !slug.is_empty() && !slug.ends_with('_') {

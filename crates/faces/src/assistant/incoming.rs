@@ -30,6 +30,8 @@ pub(super) enum Wish {
         conversation: Option<i64>,
         since: Option<String>,
         client_id: Option<String>,
+        /// The client knows frames that the earlier system did not send.
+        notices: bool,
     },
     Message {
         content: String,
@@ -137,7 +139,8 @@ fn read_start(object: &Object) -> Result<Wish, Refused> {
         Some(_) => return Err(Refused::because("Invalid conversation_id", "invalid_field")),
     };
     let since = object.opt_string("since").map_err(|_| Refused::because("Invalid since", "invalid_field"))?;
-    Ok(Wish::Start { conversation, since: since.map(str::to_owned), client_id: read_client_id(object)? })
+    let notices = object.value("notices") == Some(&Value::Bool(true));
+    Ok(Wish::Start { conversation, since: since.map(str::to_owned), client_id: read_client_id(object)?, notices })
 }
 
 fn read_message(object: &Object) -> Result<Wish, Refused> {
@@ -212,8 +215,13 @@ impl Asker {
     /// Does what a frame asks for. `bound` is the conversation that the socket is bound to.
     pub(super) async fn done(self, wish: Wish, bound: Option<(ConversationId, i64)>) -> Result<Done, Refused> {
         match wish {
-            Wish::Start { conversation: None, since: _, client_id } => self.start_new(client_id).await,
-            Wish::Start { conversation: Some(number), since, client_id: _ } => self.start(number, since).await,
+            Wish::Start { conversation, since, client_id, notices } => {
+                let done = match conversation {
+                    None => self.start_new(client_id).await?,
+                    Some(number) => self.start(number, since).await?,
+                };
+                Ok(Done { bound: done.bound.map(|bound| bound.with_notices(notices)), ..done })
+            }
             Wish::Message { content, client_id } => self.message(content, client_id, bound).await,
             Wish::Answer { reply, client_id } => self.answer(reply, client_id, bound).await,
             Wish::Cancel => {

@@ -27,6 +27,8 @@ pub(super) struct Bound {
     running: Option<TurnId>,
     /// Why the turn that runs is being cancelled, and whether the socket is unbound after it.
     closing: Option<(&'static str, bool)>,
+    /// The client is told what clients of the earlier system do not know.
+    notices: bool,
 }
 
 /// What is shown of the time before the socket was bound.
@@ -70,7 +72,12 @@ impl Bound {
             as_of,
             replay,
             closing: None,
+            notices: false,
         }
+    }
+
+    pub(super) fn with_notices(self, notices: bool) -> Self {
+        Self { notices, ..self }
     }
 
     /// The turn that runs, for whoever leaves in the middle of it.
@@ -124,7 +131,7 @@ impl Bound {
         match &event.kind {
             EventKind::ConversationClosed { .. } if is_past => (None, true),
             EventKind::ConversationClosed { why } => (None, self.close(*why)),
-            EventKind::ConversationDeleted => (Some(outgoing::conversation_deleted(self.number)), false),
+            EventKind::ConversationDeleted => (self.notices.then(|| outgoing::conversation_deleted(self.number)), false),
             EventKind::MessageAdded { .. } if is_past && self.replay == Replay::OneTurn => (None, true),
             EventKind::TurnStarted { .. } => {
                 self.running = self.running.or(event.turn);

@@ -252,9 +252,6 @@ async fn closing_a_session_and_deleting_end_the_answer_and_say_why() {
         let end = turn(&mut socket).await.pop().unwrap();
         assert_eq!((end["type"].as_str(), end["content"].as_str()), (Some("error"), Some(why)));
         assert!(end["turn_id"].is_string());
-        if why == "Conversation deleted" {
-            assert_eq!(socket.frame_of("conversation_deleted").await["conversation_id"], number);
-        }
         // The socket lives, and is bound to nothing.
         let refused = socket.ask(&json!({"type": "message", "content": "x"})).await;
         assert_eq!(refused["content"], "No active session. Send 'start' first.");
@@ -264,10 +261,14 @@ async fn closing_a_session_and_deleting_end_the_answer_and_say_why() {
             assert_eq!(kept["messages"][2]["content"], "Half", "what was said is kept");
         }
     }
-    // Where nothing runs, those who watch are told as well.
-    let (mut socket, number) = started(&client, "demo").await;
+    // Where nothing runs, those who asked for notices are told as well, and nobody else.
+    let (mut plain, number) = started(&client, "demo").await;
+    let mut watching = open(&client, "demo").await;
+    watching.send(&json!({"type": "start", "conversation_id": number, "notices": true})).await;
+    watching.frame_of("response_done").await;
     client.send(Request::delete(&format!("/api/assistant/conversations/demo/{number}"))).await.expect(200);
-    assert_eq!(socket.frame_of("conversation_deleted").await["conversation_id"], number);
+    assert_eq!(watching.frame_of("conversation_deleted").await["conversation_id"], number);
+    assert_eq!(plain.ask(&json!({"type": "ping"})).await["type"], "pong");
     server.stop().await;
 }
 
