@@ -195,6 +195,29 @@ test('from an empty server: sign up, connect a bot, watch the agent, take over, 
   await settledIn(page, 'parcel', 'Sent');
   assert.deepEqual(telegram.sent.slice(2), ['1 2 3 4', 'This one has to wait.', 'Your parcel is on its way.']);
 
+  // The channel's page shows what came and went, and sends a test.
+  await page.getByRole('link', { name: 'Settings of Shop bot' }).click();
+  const last = page.getByRole('region', { name: 'Last deliveries' });
+  await last.getByText('Invalid signature').waitFor();
+  assert.equal(await last.getByRole('listitem').filter({ hasText: 'Zoe' }).count() > 8, true);
+  await page.getByLabel('To', { exact: true }).fill('4711');
+  await page.getByRole('button', { name: 'Send the test' }).click();
+  await page.getByText(/^The platform took it in \d+ ms/).waitFor();
+  assert.equal(telegram.sent.at(-1), 'This is a test.');
+  telegram.refuse(400, 'Bad Request: chat not found');
+  await page.getByRole('button', { name: 'Send the test' }).click();
+  await page.getByText('The platform did not take it: Bad Request: chat not found (400)').waitFor();
+  assert.deepEqual(await complaints(page), [], 'the console');
+  await page.getByRole('link', { name: 'Agents', exact: true }).first().click();
+  await page.getByText('Test call').click();
+  await page.getByLabel('Question').fill('count to 5');
+  await page.getByRole('button', { name: 'Call it' }).click();
+  await page.getByText('1 2 3 4 5', { exact: true }).waitFor();
+  assert.deepEqual(await complaints(page), [], 'a test call');
+  await page.goBack();
+  await page.goBack();
+  await row(page, 'parcel').waitFor();
+
   // What is kept is what was shown.
   const shown = await said(page);
   await page.reload();

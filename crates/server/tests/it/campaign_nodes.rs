@@ -56,15 +56,19 @@ async fn nothing_is_lost(line: Line) {
     let (mut acknowledged, mut unknown, mut resumed, mut refused, mut turns) = (0, 0, 0, 0, 0);
     for (number, (conversation, readers)) in followed.into_iter().enumerate() {
         let api = apis[number % 3];
-        let ended = settle(api, &conversation).await;
-        turns += ended.len();
-        let last = Fact::Finished(ended.last().expect("a turn").clone());
-        for reader in &readers {
-            let ends = |seen: &[Seen]| seen.iter().any(|seen| matches!(seen, Seen::Fact { fact, .. } if *fact == last));
-            let seen = reader.sees(&conversation, PATIENCE, ends).await;
+        let mut ended = settle(api, &conversation).await;
+        for (nth, reader) in readers.iter().enumerate() {
+            if came_back_to_silence(reader, &conversation, &ended).await {
+                // All was over when its position was refused. What is said next it hears.
+                let story = Tale { id: (number * 100_000 + 99_000 + nth) as u64, ..Tale::default() };
+                ledger.send(api, &conversation, &story.message(), PLAIN).await;
+                ended = settle(api, &conversation).await;
+            }
+            let seen = reader.sees(&conversation, PATIENCE, |seen| has_ended(seen, &ended)).await;
             assert!(seen, "a reader does not come to the end: {:#?}", reader.look(&conversation, <[Seen]>::to_vec));
             resumed += reader.resumes();
         }
+        turns += ended.len();
         let readings: Vec<_> = readers.into_iter().flat_map(Reader::stop).collect();
         let is_refused = |seen: &&Seen| matches!(seen, Seen::Snapshot(snapshot) if snapshot.refused);
         refused += readings.iter().flat_map(|reading| &reading.seen).filter(is_refused).count();
@@ -82,6 +86,20 @@ async fn nothing_is_lost(line: Line) {
          {resumed} times followers came back, {refused} times to a fresh snapshot"
     );
     cluster.end().await;
+}
+
+/// Whether the reader was shown the end of the last turn.
+fn has_ended(seen: &[Seen], ended: &[String]) -> bool {
+    let last = Fact::Finished(ended.last().expect("a turn").clone());
+    seen.iter().any(|seen| matches!(seen, Seen::Fact { fact, .. } if *fact == last))
+}
+
+/// Waits for the reader's end of the last turn. `true`: its position was refused when nothing ran any more, so that it has the
+/// end in what it was given anew.
+async fn came_back_to_silence(reader: &Reader, conversation: &str, ended: &[String]) -> bool {
+    let is_silent = |seen: &[Seen]| matches!(seen.last(), Some(Seen::Snapshot(last)) if last.refused && last.turn.is_none());
+    let either = |seen: &[Seen]| has_ended(seen, ended) || is_silent(seen);
+    reader.sees(conversation, PATIENCE, either).await && !reader.look(conversation, |seen| has_ended(seen, ended))
 }
 
 /// Says one thing after another, here and there.
