@@ -109,7 +109,7 @@ impl Jiffies {
     fn now() -> Result<Self> {
         let stat = fs::read_to_string("/proc/stat")?;
         let line = stat.lines().next().ok_or("the system does not tell its time")?;
-        let times = line.split_whitespace().skip(1).map(str::parse).collect::<std::result::Result<Vec<u64>, _>>()?;
+        let times = line.split_whitespace().skip(1).map(str::parse).collect::<Result<Vec<u64>, _>>()?;
         // User, nice, system, idle, waiting for a disk, interrupts twice, stolen; guests are within user.
         let [.., idle, waiting] = times.get(..5).ok_or("the system does not tell its time")? else {
             return Err("the system does not tell its time".into());
