@@ -218,8 +218,13 @@ test('from an empty server: sign up, connect a bot, watch the agent, take over, 
   await page.goBack();
   await row(page, 'parcel').waitFor();
 
-  // What is kept is what was shown.
+  // What is kept is what was shown. Notes that come later than the messages do not push them out of their place.
   const shown = await said(page);
+  assert.ok(shown.includes('Note by you: Pays in time'), shown.join('\n'));
+  await page.route('**/notes*', async (route) => {
+    await new Promise((done) => setTimeout(done, 300));
+    await route.continue();
+  });
   await page.reload();
   await row(page, 'parcel').waitFor();
   assert.deepEqual(await said(page), shown);

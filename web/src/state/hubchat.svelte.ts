@@ -76,9 +76,10 @@ export class HubChat {
       if (!kept) this.hasOlder = page.has_more;
       inbox.put(chat);
       for (const frame of early) inbox.apply(frame);
-      this.state = 'ready';
-      void this.notes.load(this.hasOlder ? this.messages[0]?.id : undefined);
       void this.loadDetails();
+      // Notes stand between the messages: shown later, they would push what is being read out of its place.
+      await this.notes.load(this.hasOlder ? this.messages[0]?.id : undefined);
+      if (mine === this.#loads) this.state = 'ready';
     } catch (error) {
       if (mine !== this.#loads) return;
       this.#early = null;
