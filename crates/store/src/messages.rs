@@ -37,6 +37,14 @@ pub fn insert(tx: &mut Tx, message: &Message, fingerprint: Option<&str>) -> Resu
     )
 }
 
+/// Gives a message another place among those of its conversation.
+///
+/// # Errors
+/// The database's.
+pub fn put(tx: &mut Tx, id: MessageId, place: Place) -> Result<(), StoreError> {
+    tx.execute("UPDATE message SET place = $2 WHERE id = $1", &[id.uuid().into(), place.0.into()]).map(|_| ())
+}
+
 /// Those of these parts that are stored, which means that they are complete.
 ///
 /// # Errors

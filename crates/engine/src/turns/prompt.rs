@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use domain::sockets::language_model::{ModelRequest, PromptMessage, Role};
-use domain::{Author, Conversation, Message, PartBody, Seq, ToolCall, ToolResult, TurnId};
+use domain::{Author, Conversation, Message, MessageId, PartBody, Place, Seq, ToolCall, ToolResult, TurnId};
 use store::{StoreError, Tx, conversations, messages, turns};
 
 use super::claim::First;
@@ -40,21 +40,42 @@ pub(super) async fn build(run: &mut Run) -> Result<ModelRequest> {
 
 /// The end of the log, and what is said up to there.
 async fn read(run: &Run, budget: u64) -> Result<(Seq, Vec<PromptMessage>)> {
-    let (turn, conversation) = (run.turn().id, run.claimed.conversation.clone());
-    let (id, histories) = (conversation.id, &run.engine.inner.histories);
-    let known = histories.get(id);
-    let (asked_at, said) = run
-        .engine
-        .inner
-        .store
-        .read(move |tx| {
-            let head = conversations::head(tx, conversation.id)?.ok_or(Error::NotFound)?;
-            Ok::<_, Error>((head.seq, latest(tx, &conversation, turn, known)?))
-        })
-        .await?;
-    let history = chosen(&said, budget);
-    histories.keep(id, said.into_iter().filter(|(of, _)| *of != turn).collect());
-    Ok((asked_at, history))
+    let (turn, conversation) = (run.turn().id, run.claimed.conversation.id);
+    let histories = &run.engine.inner.histories;
+    loop {
+        let (known, of) = (histories.get(conversation), run.claimed.conversation.clone());
+        let reading = run.engine.inner.store.read(move |tx| {
+            let head = conversations::head(tx, conversation)?.ok_or(Error::NotFound)?;
+            Ok::<_, Error>((head.seq, latest(tx, &of, turn, known)?))
+        });
+        let (asked_at, said) = reading.await?;
+        if is_overtaken(&said, turn, run.message()) {
+            put_last(run).await?;
+            continue;
+        }
+        let history = chosen(&said, budget);
+        histories.keep(conversation, said.into_iter().filter(|(of, _)| *of != turn).collect());
+        return Ok((asked_at, history));
+    }
+}
+
+/// Whether a person has joined the turn since the message that the step will write got its place.
+fn is_overtaken(said: &[(TurnId, Said)], turn: TurnId, writes: MessageId) -> bool {
+    let Some((_, said)) = said.iter().find(|(of, _)| *of == turn) else { return false };
+    let own = said.iter().position(|message| message.id == writes).unwrap_or(said.len());
+    said.iter().skip(own).any(|message| matches!(message.author, Author::Person(_)))
+}
+
+/// Puts the message that the step will write behind all that is said. Where it stood, the model would be told later that it
+/// had answered before it was asked.
+async fn put_last(run: &Run) -> Result<()> {
+    let (append, writes, conversation) = (run.append(), run.message(), run.claimed.conversation.id);
+    let putting = run.engine.inner.store.write(move |tx| {
+        append.lock(tx)?;
+        let head = conversations::head(tx, conversation)?.ok_or(Error::NotFound)?;
+        Ok::<_, Error>(messages::put(tx, writes, Place::behind(head.seq))?)
+    });
+    putting.await
 }
 
 /// The turn and those before it, newest first. Only what is not known yet is read.

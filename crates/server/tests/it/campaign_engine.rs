@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use domain::sockets::language_model::{ModelEvent, StopReason};
-use domain::{EventKind, Outcome, Usage};
+use domain::sockets::language_model::{ModelEvent, ModelRequest, PromptMessage, StopReason};
+use domain::{EventKind, Outcome, PartBody, Usage};
 use engine::{From, WhenBusy};
 use tempfile::tempdir;
 
@@ -546,6 +546,46 @@ async fn a_message_that_joins_is_seen() {
         asked.finish();
         theatre.settle(id).await;
     }
+}
+
+/// What the model has seen stands before its answer: a message that joined after the step had got its place too. Otherwise the
+/// next request would show it as if nobody had answered it yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_joins_before_the_model_is_asked_stands_before_the_answer() {
+    let directory = tempdir().expect("a directory");
+    let mut theatre = Theatre::open(directory.path()).await;
+    let id = theatre.conversation().await;
+    theatre.post(id, "one", WhenBusy::Queue).await;
+    theatre.asked().await.fail(200);
+    theatre.post(id, "two", WhenBusy::Steer).await;
+    let asked = theatre.asked().await;
+    assert_eq!(dialog(&asked.request), ["User: one two"]);
+    asked.text("answer to both");
+    asked.call("a", "gate");
+    asked.finish();
+    theatre.gate.notify_one();
+    let asked = theatre.asked().await;
+    assert_eq!(dialog(&asked.request), ["User: one two", "Assistant: answer to both <call>", "User: <result>"]);
+    asked.text("done");
+    asked.finish();
+    theatre.settle(id).await;
+    theatre.post(id, "three", WhenBusy::Queue).await;
+    let asked = theatre.asked().await;
+    let all = ["User: one two", "Assistant: answer to both <call>", "User: <result>", "Assistant: done", "User: three"];
+    assert_eq!(dialog(&asked.request), all);
+}
+
+/// Who says what, in the order of a request.
+fn dialog(request: &ModelRequest) -> Vec<String> {
+    let word = |part: &PartBody| match part {
+        PartBody::Text { text } => text.clone(),
+        PartBody::ToolCall(_) => "<call>".to_owned(),
+        PartBody::ToolResult(_) => "<result>".to_owned(),
+        PartBody::Reasoning { .. } | PartBody::Opaque(_) => "<thought>".to_owned(),
+    };
+    let line =
+        |message: &PromptMessage| format!("{:?}: {}", message.role, message.parts.iter().map(word).collect::<Vec<_>>().join(" "));
+    request.messages.iter().map(line).collect()
 }
 
 /// Deleting ends everything: whoever follows is told, nobody waits for ever, nothing is left.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::sockets::language_model::{ModelError, ModelEvent, ModelRequest, ModelStream, StopReason};
+use domain::sockets::language_model::{ModelError, ModelErrorKind, ModelEvent, ModelRequest, ModelStream, StopReason};
 use domain::sockets::tool::{Effect, ToolContext, ToolError, ToolReply, ToolSpec};
 use domain::{
     ConversationId, Cursor, Event, EventKind, LanguageModel, Mode, ModelName, Outcome, PartBody, PartId, Principal, Provider,
@@ -56,6 +56,13 @@ impl Asked {
 
     pub fn finish(&self) {
         self.say(ModelEvent::Finished(StopReason::EndTurn));
+    }
+
+    /// The provider is overloaded, and says how long.
+    pub fn fail(&self, retry_after_ms: u64) {
+        let (kind, sentence) = (ModelErrorKind::Unavailable, "Overloaded.".to_owned());
+        let error = ModelError { kind, sentence, retryable: true, retry_after_ms: Some(retry_after_ms) };
+        let _ = self.say.send(Cue::Say(Err(error)));
     }
 
     pub fn break_down(&self) {
