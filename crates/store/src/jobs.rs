@@ -1,6 +1,8 @@
 //! The queue of background work. Whoever claims a job gets a lease on the database's clock and a fence; every later word
 //! about the job must show the fence, so that a holder whose lease has passed on changes nothing.
 
+use std::collections::HashMap;
+
 use domain::{Job, JobId, JobState, Timestamp};
 use uuid::Uuid;
 
@@ -15,6 +17,7 @@ pub struct NewJob<'a> {
     pub kind: &'a str,
     pub body: &'a str,
     pub lane: Option<&'a str>,
+    pub share: Option<&'a str>,
     pub unique: Option<Unique<'a>>,
     pub run_at: Timestamp,
     pub at: Timestamp,
@@ -53,7 +56,7 @@ pub struct Claimed {
 /// # Errors
 /// The database's.
 pub fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<JobId, StoreError> {
-    let replace = "body = excluded.body, attempts = 0, error = NULL, run_at = ";
+    let replace = "body = excluded.body, share = excluded.share, attempts = 0, error = NULL, run_at = ";
     let on_repeat = match job.unique.map(|unique| unique.repeat) {
         None | Some(Repeat::Keep) => "kind = job.kind".to_owned(),
         Some(Repeat::Replace) => format!("{replace} excluded.run_at"),
@@ -63,9 +66,9 @@ pub fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<JobId, StoreError> {
         ),
     };
     let sql = format!(
-        "INSERT INTO job (id, kind, body, unique_key, lane, position, state, run_at, created_at, attempts, fence) \
-         VALUES ($1, $2, $3, $4, $5, (SELECT COALESCE(MAX(l.position), 0) + 1 FROM job l WHERE l.lane = $5), \
-             'waiting', $6, $7, 0, 0) \
+        "INSERT INTO job (id, kind, body, unique_key, lane, share, position, state, run_at, created_at, attempts, fence) \
+         VALUES ($1, $2, $3, $4, $5, $6, (SELECT COALESCE(MAX(l.position), 0) + 1 FROM job l WHERE l.lane = $5), \
+             'waiting', $7, $8, 0, 0) \
          ON CONFLICT (kind, unique_key) WHERE state = 'waiting' DO UPDATE SET {on_repeat} RETURNING id"
     );
     let values = [
@@ -74,6 +77,7 @@ pub fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<JobId, StoreError> {
         job.body.into(),
         job.unique.map(|unique| unique.key).into(),
         job.lane.into(),
+        job.share.into(),
         job.run_at.0.into(),
         job.at.0.into(),
     ];
@@ -114,32 +118,87 @@ pub fn next_due(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
     Ok(row.map(|row| row.get::<Option<i64>>(0)).transpose()?.flatten().map(Timestamp))
 }
 
-/// Claims jobs of a kind that are due at `now`: at most `limit`, of each lane only the first.
+/// The first time after `now` at which a job becomes due.
 ///
 /// # Errors
 /// The database's.
-pub fn claim(tx: &mut Tx, kind: &str, limit: u32, now: Timestamp, lease_ms: i64) -> Result<Vec<Claimed>, StoreError> {
+pub fn next_after(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let row = tx.query_one("SELECT MIN(run_at) FROM job WHERE state = 'waiting' AND run_at > $1", &[now.0.into()])?;
+    Ok(row.map(|row| row.get::<Option<i64>>(0)).transpose()?.flatten().map(Timestamp))
+}
+
+/// Which jobs are to be claimed.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    pub kind: &'a str,
+    /// At most so many.
+    pub limit: u32,
+    pub now: Timestamp,
+    pub lease_ms: i64,
+    /// Jobs of one share that run at once.
+    pub share_places: u32,
+}
+
+/// Claims jobs that are due: of each lane only the first, of each share no more than it has places.
+///
+/// # Errors
+/// The database's.
+pub fn claim(tx: &mut Tx, wanted: Claim) -> Result<Vec<Claimed>, StoreError> {
     let clock = tx.now()?;
+    let mut running = running_by_share(tx, clock)?;
+    let mut claimed = Vec::new();
+    loop {
+        let limit = (wanted.limit as usize).saturating_sub(claimed.len());
+        let due = due(tx, &wanted, clock, limit)?;
+        let (found, before) = (due.len(), claimed.len());
+        for (id, share) in due {
+            if let Some(share) = share {
+                let places = running.entry(share).or_default();
+                if *places >= wanted.share_places {
+                    continue;
+                }
+                *places += 1;
+            }
+            let row = tx.query_one(
+                "UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, leased_until = $2 \
+                 WHERE id = $1 RETURNING id, body, attempts, fence",
+                &[id.into(), (clock.0 + wanted.lease_ms).into()],
+            )?;
+            claimed.extend(row.map(|row| claim_of(&row)).transpose()?);
+        }
+        // Those of a share that is full by now have taken the places of others, which are looked for once more.
+        let got = claimed.len() - before;
+        if got == found || got == 0 {
+            return Ok(claimed);
+        }
+    }
+}
+
+/// Jobs that run, of each share that has any.
+fn running_by_share(tx: &mut Tx, clock: Timestamp) -> Result<HashMap<String, u32>, StoreError> {
+    let sql =
+        "SELECT share, COUNT(*) FROM job WHERE state = 'running' AND share IS NOT NULL AND leased_until > $1 GROUP BY share";
+    let rows = tx.query(sql, &[clock.0.into()])?;
+    rows.iter().map(|row| Ok((row.get(0)?, u32::try_from(row.get::<i64>(1)?).unwrap_or(u32::MAX)))).collect()
+}
+
+/// What may be claimed, with its share. Nothing of a share that is full already.
+fn due(tx: &mut Tx, wanted: &Claim, clock: Timestamp, limit: usize) -> Result<Vec<(Uuid, Option<String>)>, StoreError> {
     let sql = format!(
-        "SELECT j.id FROM job j \
+        "SELECT j.id, j.share FROM job j \
          WHERE j.kind = $1 AND ((j.state = 'waiting' AND j.run_at <= $2) OR (j.state = 'running' AND j.leased_until <= $3)) \
              AND (j.lane IS NULL OR NOT EXISTS ( \
                  SELECT 1 FROM job e WHERE e.lane = j.lane AND e.state <> 'dead' \
                  AND (e.position < j.position OR (e.position = j.position AND e.id < j.id)))) \
+             AND (j.share IS NULL OR j.share NOT IN ( \
+                 SELECT r.share FROM job r WHERE r.state = 'running' AND r.share IS NOT NULL AND r.leased_until > $3 \
+                 GROUP BY r.share HAVING COUNT(*) >= $5)) \
          ORDER BY j.run_at, j.id LIMIT $4 {}",
         tx.dialect().skip_locked()
     );
-    let due = tx.query(&sql, &[kind.into(), now.0.into(), clock.0.into(), i64::from(limit).into()])?;
-    let mut claimed = Vec::new();
-    for row in due {
-        let row = tx.query_one(
-            "UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, leased_until = $2 \
-             WHERE id = $1 RETURNING id, body, attempts, fence",
-            &[row.get::<Uuid>(0)?.into(), (clock.0 + lease_ms).into()],
-        )?;
-        claimed.extend(row.map(|row| claim_of(&row)).transpose()?);
-    }
-    Ok(claimed)
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [wanted.kind.into(), wanted.now.0.into(), clock.0.into(), limit.into(), i64::from(wanted.share_places).into()];
+    tx.query(&sql, &values)?.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 /// Removes a job that is done. `false`: it is not the caller's any more, and the transaction must be given up.

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_rule_nodes.sql"),
     include_str!("migrations/0011_files.sql"),
     include_str!("migrations/0012_team.sql"),
+    include_str!("migrations/0013_shares.sql"),
 ];
 
 /// The newest schema that this version knows.

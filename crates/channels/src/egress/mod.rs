@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::egress::{AddressNotAllowed, ChosenBy, EgressRules, Target};
-use domain::sockets::egress::{Answer, Call, CallError, Egress, MAX_CALL_TIME, Resolution};
+use domain::sockets::egress::{Answer, Call, CallError, Egress, MAX_CALL_TIME, MAX_CALLS_PER_HOST, Resolution};
 use reqwest::Client;
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
@@ -20,9 +20,6 @@ use tokio::time::timeout;
 
 pub use client::ClientError;
 pub use resolve::{Resolve, SystemResolver};
-
-/// One host that hangs must not take the places of all others.
-const MAX_CALLS_PER_HOST: usize = 8;
 
 /// Hosts whose connections are kept; beyond it those that nobody calls now are forgotten.
 const MAX_HOSTS: usize = 256;
@@ -77,7 +74,7 @@ impl GuardedClient {
         if hosts.len() >= MAX_HOSTS && !hosts.contains_key(&origin) {
             hosts.retain(|_, host| Arc::strong_count(host) > 1);
         }
-        let new = || Arc::new(Host { places: Semaphore::new(MAX_CALLS_PER_HOST), pinned: Mutex::default() });
+        let new = || Arc::new(Host { places: Semaphore::new(MAX_CALLS_PER_HOST as usize), pinned: Mutex::default() });
         Arc::clone(hosts.entry(origin).or_insert_with(new))
     }
 

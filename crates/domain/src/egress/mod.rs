@@ -18,6 +18,12 @@ const FORBIDDEN_PORTS: [u16; 10] = [22, 23, 25, 110, 143, 445, 3306, 5432, 6379,
 /// The longest address that is looked at; browsers and proxies give up at about this length too.
 const MAX_URL_BYTES: usize = 8 * 1024;
 
+/// Scheme, host and port of an address, spelled the same however they are written there.
+#[must_use]
+pub fn origin(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(|url| url.origin().ascii_serialization())
+}
+
 /// Who chose an address. `http` to a public host needs an administrator's own hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChosenBy {

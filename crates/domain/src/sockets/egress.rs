@@ -14,6 +14,9 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// The longest that any call may take.
 pub const MAX_CALL_TIME: Duration = Duration::from_secs(30);
 
+/// Calls to one host that run at once: one that hangs must not take the places of all others.
+pub const MAX_CALLS_PER_HOST: u32 = 8;
+
 #[async_trait]
 pub trait Egress: Send + Sync + 'static {
     /// Looks at an address before it is stored. It is looked at again at every call.

@@ -1,6 +1,7 @@
 //! One burst on its way to one agent: made once, sent until it is accepted or dead.
 
 use async_trait::async_trait;
+use domain::egress::origin;
 use domain::hub::{
     Agent, AgentDelivery, AgentKind, Attachment, Chat, ChatAgent, ChatMessage, ChatView, DeliveryId, DeliveryState, HubId as _,
     Sender,
@@ -87,7 +88,7 @@ pub(super) fn make(
     deliveries::insert(tx, &delivery)?;
     let (_, paused_until) = deliveries::breaker(tx, agent.id)?;
     let at = paused_until.map_or(changes.at, |until| Timestamp(until.0.max(changes.at.0)));
-    queue(tx, changes, agent.kind, id, at)
+    queue(tx, changes, agent, id, at)
 }
 
 /// What the agent is shown of a chat, oldest first.
@@ -156,12 +157,14 @@ fn with_base(file: Attachment, base: &str) -> Attachment {
     Attachment { url, ..file }
 }
 
-fn queue(tx: &mut Tx, changes: &Changes, kind: AgentKind, delivery: DeliveryId, at: Timestamp) -> Result<()> {
-    match kind {
-        AgentKind::Webhook => changes.queue.enqueue(tx, &CallWebhook { delivery }, at, Some(key(&delivery.to_string())))?,
-        AgentKind::Builtin => {
-            changes.queue.enqueue(tx, &builtin::RunBuiltin { delivery }, at, Some(key(&delivery.to_string())))?
+fn queue(tx: &mut Tx, changes: &Changes, agent: &Agent, delivery: DeliveryId, at: Timestamp) -> Result<()> {
+    let name = delivery.to_string();
+    match agent.kind {
+        AgentKind::Webhook => {
+            let host = agent.webhook_url.as_deref().and_then(origin);
+            changes.queue.enqueue(tx, &CallWebhook { delivery, host }, at, Some(key(&name)))?
         }
+        AgentKind::Builtin => changes.queue.enqueue(tx, &builtin::RunBuiltin { delivery }, at, Some(key(&name)))?,
     };
     Ok(())
 }
@@ -266,7 +269,7 @@ pub(super) async fn give_back(attempt: &Attempt, id: DeliveryId) -> Result<Compl
             Some(agent) => {
                 let (_, paused_until) = deliveries::breaker(tx, agent.id)?;
                 let at = paused_until.map_or(changes.at, |until| Timestamp(until.0.max(changes.at.0)));
-                queue(tx, &changes, agent.kind, id, at)
+                queue(tx, &changes, &agent, id, at)
             }
             None => cancel(tx, &mut changes, delivery),
         }
@@ -394,7 +397,7 @@ fn fail(
         supersede(tx, changes, delivery)?;
         return buffer::go_on(tx, changes, chat, agent);
     }
-    queue(tx, changes, agent.kind, delivery.id, at)
+    queue(tx, changes, agent, delivery.id, at)
 }
 
 /// `spread`: thousandths that are added to the later waits. `None`: there is no next attempt.
@@ -436,6 +439,8 @@ pub(super) fn hand_over(tx: &mut Tx, changes: &mut Changes, delivery: &AgentDeli
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CallWebhook {
     delivery: DeliveryId,
+    #[serde(default)]
+    host: Option<String>,
 }
 
 /// Attempts that the program may break down in: the delivery's own schedule is not this one.
@@ -445,6 +450,11 @@ const BREAKDOWNS: [u64; 50] = [1000; 50];
 impl Work for CallWebhook {
     const KIND: &'static str = "call_webhook";
     const POLICY: Policy = Policy { back_off: BackOff(&BREAKDOWNS), at_once: 256, time_limit_ms: 50_000, lease_ms: 60_000 };
+
+    /// A call that waited for its place after it had begun would count as one that failed.
+    fn share(&self) -> Option<String> {
+        self.host.as_ref().map(|host| format!("call:{host}"))
+    }
 
     async fn run(self, attempt: &Attempt) -> Result<Completed, JobError> {
         let Some((delivery, agent)) = begin(attempt, self.delivery).await? else {
@@ -517,13 +527,13 @@ pub(super) fn replied(tx: &mut Tx, changes: &Changes, mut delivery: AgentDeliver
 ///
 /// # Errors
 /// The database's.
-pub(super) fn revive(tx: &mut Tx, changes: &Changes, mut delivery: AgentDelivery, kind: AgentKind) -> Result<()> {
+pub(super) fn revive(tx: &mut Tx, changes: &Changes, mut delivery: AgentDelivery, agent: &Agent) -> Result<()> {
     delivery.state = DeliveryState::Open;
     delivery.ended_at = None;
     delivery.next_at = Some(changes.at);
     delivery.attempts = delivery.attempts.min(i64::try_from(WAITS_MS.len()).unwrap_or(0));
     deliveries::update(tx, &delivery)?;
-    queue(tx, changes, kind, delivery.id, changes.at)
+    queue(tx, changes, agent, delivery.id, changes.at)
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Engine {
             if found.state != DeliveryState::Failed {
                 return Err(Refused::NOT_A_DEAD_LETTER.into());
             }
-            call::revive(tx, &changes, found, agent.kind)?;
+            call::revive(tx, &changes, found, &agent)?;
             deliveries::get(tx, delivery)?.ok_or(Refused::NO_DELIVERY.into())
         };
         self.inner.store.write(write).await

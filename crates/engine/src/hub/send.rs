@@ -4,7 +4,7 @@
 //! looked up at the platform before anything is repeated.
 
 use async_trait::async_trait;
-use domain::hub::{Channel, Chat, ChatId, ChatMessage, ChatMessageId, Health, HubId as _};
+use domain::hub::{Channel, ChannelId, Chat, ChatId, ChatMessage, ChatMessageId, Health, HubId as _};
 use domain::sockets::channel::{Accepted, ChannelAccess, Found, Outbound, PlatformCode, Refusal, RefusalKind, SendOutcome};
 use domain::{DeliveryStatus, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ const CREDENTIALS_MS: i64 = 10_000;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SendQueued {
     chat: ChatId,
+    #[serde(default)]
+    channel: Option<ChannelId>,
 }
 
 /// Something is queued in the chat.
@@ -43,7 +45,8 @@ pub(crate) struct SendQueued {
 /// The database's.
 pub(crate) fn queued(tx: &mut Tx, queue: &Queue, chat: ChatId, at: Timestamp) -> Result<()> {
     let key = chat.spelled();
-    queue.enqueue(tx, &SendQueued { chat }, at, Some(Unique { key: &key, repeat: Repeat::Keep }))?;
+    let channel = chats::get(tx, chat)?.map(|found| found.channel);
+    queue.enqueue(tx, &SendQueued { chat, channel }, at, Some(Unique { key: &key, repeat: Repeat::Keep }))?;
     Ok(())
 }
 
@@ -55,6 +58,11 @@ impl Work for SendQueued {
 
     fn lane(&self) -> Option<String> {
         Some(format!("send:{}", self.chat.spelled()))
+    }
+
+    /// A platform that is slow holds up its own channel.
+    fn share(&self) -> Option<String> {
+        self.channel.map(|channel| format!("send:{}", channel.spelled()))
     }
 
     async fn run(self, attempt: &Attempt) -> Result<Completed, JobError> {

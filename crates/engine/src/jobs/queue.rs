@@ -48,12 +48,13 @@ impl Queue {
         unique: Option<Unique<'_>>,
     ) -> Result<JobId, StoreError> {
         let body = serde_json::to_string(work).map_err(|error| StoreError::Failed(error.to_string()))?;
-        let lane = work.lane();
+        let (lane, share) = (work.lane(), work.share());
         let new = NewJob {
             id: JobId::new(),
             kind: W::KIND,
             body: &body,
             lane: lane.as_deref(),
+            share: share.as_deref(),
             unique: unique.map(|unique| jobs::Unique { key: unique.key, repeat: unique.repeat }),
             run_at,
             at: self.clock.now(),

@@ -28,6 +28,12 @@ pub trait Work: Serialize + DeserializeOwned + Send + Sync + 'static {
         None
     }
 
+    /// Jobs of one share, of whatever kind, have as many places together as calls to one host may run at once: what is slow
+    /// there holds up nobody else.
+    fn share(&self) -> Option<String> {
+        None
+    }
+
     /// One attempt. It ends with [`Attempt::complete`]; a panic is a failed attempt.
     async fn run(self, attempt: &Attempt) -> Result<Completed, JobError>;
 }

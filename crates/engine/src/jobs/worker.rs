@@ -5,9 +5,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use domain::sockets::egress::MAX_CALLS_PER_HOST;
 use domain::{Clock, Home, Timestamp};
 use futures_util::FutureExt;
-use store::jobs::{self, Claimed};
+use store::jobs::{self, Claim, Claimed};
 use store::{StoreError, Tx};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -150,16 +151,20 @@ async fn begin_due(engine: &Engine) -> Result<Duration, StoreError> {
         return Ok(Duration::from_millis(due.millis_since(now)).min(POLL));
     }
     let free = inner.workers.free();
-    if free.is_empty() || inner.workers.stopping.is_cancelled() {
+    if inner.workers.stopping.is_cancelled() {
         return Ok(POLL);
     }
-    let claimed = inner.store.write(move |tx| claim(tx, &free, now)).await?;
-    let pause = if claimed.is_empty() { POLL } else { Duration::ZERO };
+    let claimed = if free.is_empty() { Vec::new() } else { inner.store.write(move |tx| claim(tx, &free, now)).await? };
+    if claimed.is_empty() {
+        // What is due waits for a place, a share or a lane, and whoever makes room says so. Others become due meanwhile.
+        let next = inner.store.read(move |tx| jobs::next_after(tx, now)).await?;
+        return Ok(next.map_or(POLL, |next| Duration::from_millis(next.millis_since(now)).min(POLL)));
+    }
     for (kind, job) in claimed {
         inner.workers.change_running(kind, |count| count + 1);
         tokio::spawn(serve(engine.clone(), kind, job));
     }
-    Ok(pause)
+    Ok(Duration::ZERO)
 }
 
 type Claims = Vec<(&'static str, Claimed)>;
@@ -167,7 +172,8 @@ type Claims = Vec<(&'static str, Claimed)>;
 fn claim(tx: &mut Tx, free: &[(&'static str, Policy, u32)], now: Timestamp) -> Result<Claims, StoreError> {
     let mut claims = Vec::new();
     for (kind, policy, places) in free {
-        let claimed = jobs::claim(tx, kind, *places, now, i64::from(policy.lease_ms))?;
+        let lease_ms = i64::from(policy.lease_ms);
+        let claimed = jobs::claim(tx, Claim { kind, limit: *places, now, lease_ms, share_places: MAX_CALLS_PER_HOST })?;
         claims.extend(claimed.into_iter().map(|job| (*kind, job)));
     }
     Ok(claims)
@@ -179,7 +185,7 @@ async fn serve(engine: Engine, name: &'static str, job: Claimed) {
         serve_one(&engine, name, kind, job).await;
     }
     workers.change_running(name, |count| count.saturating_sub(1));
-    // A place is free, and perhaps a lane.
+    // A place is free, and perhaps a share and a lane.
     workers.wake();
 }
 

@@ -72,6 +72,9 @@ async fn a_crowd_is_heard_at_once_and_in_order() {
         assert!(said.iter().zip(&expected).all(|(said, expected)| said.starts_with(expected)), "{who}: {said:?}");
     }
     stage.settled().await;
+    let calls = stage.agent.calls();
+    let again = calls.iter().filter(|call| call.attempt > 1).count();
+    assert_eq!(again, 0, "{} calls: waiting for a place at the service is no failure of a call", calls.len());
     for way in [Way::InTheAnswer, Way::ByPost] {
         let path = if way == Way::ByPost { "/by-post" } else { "/in-the-answer" };
         let new = stage

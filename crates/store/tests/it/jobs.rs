@@ -1,5 +1,5 @@
 use domain::{JobId, JobState, Timestamp};
-use store::jobs::{self, Claimed, NewJob, Repeat, Unique};
+use store::jobs::{self, Claim, Claimed, NewJob, Repeat, Unique};
 use store::{Store, Tx};
 
 use crate::{on_every_database, read, write};
@@ -12,6 +12,7 @@ const fn job(body: &'static str, run_at: i64) -> NewJob<'static> {
         kind: "k",
         body,
         lane: None,
+        share: None,
         unique: None,
         run_at: Timestamp(run_at),
         at: Timestamp(0),
@@ -23,7 +24,11 @@ async fn enqueue(store: &Store, job: NewJob<'static>) -> JobId {
 }
 
 async fn claim(store: &Store, limit: u32, now: i64, lease_ms: i64) -> Vec<Claimed> {
-    write(store, move |tx| jobs::claim(tx, "k", limit, Timestamp(now), lease_ms)).await
+    claim_of("k", store, limit, now, lease_ms).await
+}
+
+async fn claim_of(kind: &'static str, store: &Store, limit: u32, now: i64, lease_ms: i64) -> Vec<Claimed> {
+    write(store, move |tx| jobs::claim(tx, Claim { kind, limit, now: Timestamp(now), lease_ms, share_places: 2 })).await
 }
 
 fn bodies(claimed: &[Claimed]) -> Vec<&str> {
@@ -50,8 +55,9 @@ fn due_jobs_are_claimed_once_and_in_the_order_of_their_time() {
         assert_eq!(bodies(&claim(&store, 9, 30, LEASE_MS).await), ["c"]);
         assert_eq!(bodies(&claim(&store, 9, 30, LEASE_MS).await), [""; 0]);
         assert_eq!(read(&store, jobs::next_due).await, Some(Timestamp(31)));
-        let other: Vec<_> = write(&store, |tx| jobs::claim(tx, "other", 9, Timestamp(99), LEASE_MS)).await;
-        assert_eq!(other, []);
+        assert_eq!(read(&store, |tx| jobs::next_after(tx, Timestamp(30))).await, Some(Timestamp(31)));
+        assert_eq!(read(&store, |tx| jobs::next_after(tx, Timestamp(31))).await, None);
+        assert_eq!(claim_of("other", &store, 9, 99, LEASE_MS).await, []);
     });
 }
 
@@ -92,6 +98,25 @@ fn a_lane_keeps_its_order_also_while_its_first_job_waits_for_another_try() {
         assert_eq!((bodies(&again), again[0].attempt), (vec!["a1"], 2));
         fenced(&store, &again[0], |tx, id, fence| jobs::bury(tx, id, fence, Timestamp(51), "never").map(|()| true)).await;
         assert_eq!(bodies(&claim(&store, 9, 51, LEASE_MS).await), ["a2"], "a dead job holds up nobody");
+    });
+}
+
+#[test]
+fn a_share_has_two_places_and_takes_nobody_elses() {
+    on_every_database(async |store| {
+        for (body, share) in [("a1", "a"), ("a2", "a"), ("a3", "a"), ("a4", "a"), ("b1", "b")] {
+            enqueue(&store, NewJob { share: Some(share), ..job(body, 1) }).await;
+        }
+        enqueue(&store, job("free", 2)).await;
+        let first = claim(&store, 4, 2, LEASE_MS).await;
+        assert_eq!(bodies(&first), ["a1", "a2", "b1", "free"], "what waits for a place has none of the others");
+        assert_eq!(bodies(&claim(&store, 9, 2, LEASE_MS).await), [""; 0]);
+        assert!(fenced(&store, &first[0], jobs::complete).await);
+        fenced(&store, &first[1], |tx, id, fence| jobs::retry(tx, id, fence, Timestamp(50), "not yet").map(|()| true)).await;
+        assert_eq!(bodies(&claim(&store, 9, 2, 0).await), ["a3", "a4"], "one that waits for another try has no place");
+        // Their holder is dead: its leases have ended at once.
+        assert_eq!(bodies(&claim(&store, 9, 2, LEASE_MS).await), ["a3", "a4"], "the dead have no places either");
+        assert_eq!(bodies(&claim(&store, 9, 60, LEASE_MS).await), [""; 0]);
     });
 }
 
