@@ -96,3 +96,28 @@ test('a reload shows the same', async () => {
   await page.reload();
   await result().getByRole('cell', { name: 'Dele Akinola' }).waitFor();
 });
+
+test('the audit log names what was refused; all of it fits a phone', async () => {
+  await page.getByText('Audit log').click();
+  const refused = page.getByRole('listitem').filter({ hasText: 'delete from patterns' });
+  await refused.getByText('forbidden').waitFor();
+  assert.deepEqual(await complaints(page), [], 'the audit log');
+  const size = page.viewportSize();
+  await page.setViewportSize({ width: 390, height: 800 });
+  await page.locator('#rule').waitFor();
+  const tooWide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(tooWide <= 0, `the page is ${tooWide} px wider than the phone`);
+  assert.deepEqual(await complaints(page), [], 'on a phone');
+  await page.setViewportSize(size);
+});
+
+test('a rule is deleted only when it is asked twice', async () => {
+  await page.getByRole('button', { name: 'Delete the rule' }).click();
+  await page.getByRole('button', { name: 'Keep it' }).click();
+  await page.getByRole('button', { name: 'Delete the rule' }).click();
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await page.waitForURL(/\/data$/);
+  const rules = page.getByRole('region', { name: 'Rules', exact: true });
+  await rules.getByRole('button', { name: /Patterns by kind/ }).waitFor();
+  assert.equal(await rules.getByRole('button', { name: /Guests per pattern|the meaning/ }).count(), 0);
+});

@@ -58,6 +58,7 @@ pub use rules::{
 };
 pub use seal::SEAL_KEY_BYTES;
 pub use store::dataset::{BadAddress, Cell, CellType, DataSet, Limits, PostgresSet, ResultColumn, SqliteSet};
+pub use store::rules::AuditEntry;
 pub use turns::MAX_STEPS;
 
 /// What the engine needs from the floors above and below it.

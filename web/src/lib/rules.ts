@@ -106,6 +106,15 @@ export interface DataSet {
   file_fault: string | null;
 }
 
+/** What was forbidden, probed, decided, stored or removed, by whom and with which SQL. */
+export interface AuditEntry {
+  at: string;
+  account: string;
+  rule: string;
+  kind: 'forbidden' | 'probed' | 'approved' | 'rejected' | 'stored' | 'deleted';
+  detail: string;
+}
+
 /** Seconds that one request waits for its run; then the run is asked after. */
 const WAIT_S = 25;
 const ASK_AGAIN_MS = 1_000;
@@ -113,6 +122,7 @@ const ASK_AGAIN_MS = 1_000;
 const path = (rule: string): string => `rules/${encodeURIComponent(rule)}`;
 
 export const dataSet = (): Promise<DataSet> => json('rules/dataset');
+export const auditLog = (): Promise<AuditEntry[]> => json('rules/dataset/audit');
 export const listRules = (): Promise<Rule[]> => json('rules');
 export const getRule = (rule: string): Promise<Rule> => json(path(rule));
 export const versionsOf = (rule: string): Promise<Version[]> => json(`${path(rule)}/versions`);

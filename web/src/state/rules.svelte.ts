@@ -130,6 +130,19 @@ export class RulePage {
     });
   }
 
+  /** Removes the rule that is shown, with all there is of it. */
+  async remove(): Promise<boolean> {
+    const { slug } = this;
+    if (!slug) return false;
+    let done = false;
+    await this.#change('The rule could not be deleted.', async () => {
+      await api.remove(slug);
+      announcer.say('The rule is deleted.');
+      done = true;
+    });
+    return done;
+  }
+
   /** Keeps a query that the person wrote; with the policy `auto` it is stored at once. */
   async write(sql: string): Promise<boolean> {
     const { slug } = this;

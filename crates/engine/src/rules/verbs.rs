@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::{Principal, Rule, RuleRun, RuleVersion, RunId};
+use store::rules::{self, AuditEntry};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +11,7 @@ use super::{
     Answer, DataSetView, NewVersion, NotRead, Query, QueryRows, Registered, RuleNews, RuleView, RunRule, Started, VersionRefusal,
     decide, read, start, work,
 };
-use crate::access::runs_rules;
+use crate::access::{decides_rules, runs_rules};
 use crate::{Engine, Result};
 
 impl Engine {
@@ -171,6 +172,15 @@ impl Engine {
     pub async fn data_set(&self, who: Principal) -> Result<Result<DataSetView, String>> {
         runs_rules(who)?;
         Ok(read::data_set(self).await)
+    }
+
+    /// What was forbidden, probed, decided, stored or removed: the newest `limit` entries, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`](crate::Error::Forbidden) to whoever may not approve, or the database's.
+    pub async fn rule_audit(&self, who: Principal, limit: u32) -> Result<Vec<AuditEntry>> {
+        decides_rules(who)?;
+        Ok(self.inner.store.read(move |tx| rules::audit_log(tx, limit.into())).await?)
     }
 
     /// Rows of a result, or of a relation that may be read. The inner error says why none come.

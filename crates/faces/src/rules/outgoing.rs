@@ -2,7 +2,7 @@
 
 use axum::extract::ws::Utf8Bytes;
 use domain::{AccountId, Chart, Rule, RuleRun, RuleVersion, RunId, Timestamp, VersionState};
-use engine::{Answer, Ended, Engine, Made, Refreshed, Registered, RuleView, Stage};
+use engine::{Answer, AuditEntry, Ended, Engine, Made, Refreshed, Registered, RuleView, Stage};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -203,7 +203,7 @@ pub(super) fn rule(view: RuleView) -> wire::Rule {
 
 pub(super) fn version(version: RuleVersion) -> wire::Version {
     let approved = version.state == VersionState::Approved;
-    let by = version.decided_by.map(|account| if account == AccountId::OWNER { "owner".to_owned() } else { account.to_string() });
+    let by = version.decided_by.map(spelled);
     wire::Version {
         version: version.version,
         source: version.source.as_str(),
@@ -222,6 +222,19 @@ pub(super) fn version(version: RuleVersion) -> wire::Version {
         approved_by: if approved { by.or_else(|| Some("policy".to_owned())) } else { None },
         approved_at: approved.then(|| with_z(version.decided_at.unwrap_or(version.created_at))),
     }
+}
+
+fn spelled(account: AccountId) -> String {
+    match account {
+        AccountId::OWNER => "owner".to_owned(),
+        AccountId::NOBODY => "nobody".to_owned(),
+        account => account.to_string(),
+    }
+}
+
+pub(super) fn audited(entry: AuditEntry) -> wire::AuditEntry {
+    let AuditEntry { at, account, rule, kind, detail } = entry;
+    wire::AuditEntry { at: with_z(at), account: spelled(account), rule, kind, detail }
 }
 
 pub(super) fn run(run: RuleRun, rule: &Rule) -> wire::Run {

@@ -31,6 +31,8 @@ const DEFAULT_WAIT_S: u32 = 30;
 const MAX_WAIT_S: u32 = 60;
 const DEFAULT_RUNS: u32 = 50;
 const MAX_RUNS: u32 = 1_000;
+const DEFAULT_AUDIT: u32 = 100;
+const MAX_AUDIT: u32 = 1_000;
 const MAX_NAME: usize = 63;
 const MAX_COLUMN_CHARACTERS: usize = 200;
 const MAX_SEARCH_CHARACTERS: usize = 1_000;
@@ -45,6 +47,7 @@ pub fn routes() -> Router<App> {
         .at("/rules", get(list))
         .at("/rules/run", post(run))
         .at("/rules/dataset", get(data_set))
+        .at("/rules/dataset/audit", get(audit))
         .at("/rules/runs/{run}", get(show_run))
         .at("/rules/runs/{run}/cancel", post(cancel_run))
         .at("/rules/{rule}", get(show).delete(remove))
@@ -287,6 +290,13 @@ async fn runs(State(app): State<App>, caller: Caller, Path(rule): Path<String>, 
     let limit = Query::of(&uri).integer("limit", 1..=MAX_RUNS)?.unwrap_or(DEFAULT_RUNS);
     let runs = app.engine.rule_runs(caller.principal(), &rule, limit).await.map_err(RulesError::about(Thing::Rule))?;
     Ok(Json(runs.into_iter().map(|(run, rule)| outgoing::run(run, &rule)).collect()))
+}
+
+/// `GET /rules/dataset/audit`: what was forbidden, probed, decided, stored or removed, the newest first.
+async fn audit(State(app): State<App>, caller: Caller, uri: Uri) -> Answer<Json<Vec<wire::AuditEntry>>> {
+    let limit = Query::of(&uri).integer("limit", 1..=MAX_AUDIT)?.unwrap_or(DEFAULT_AUDIT);
+    let entries = app.engine.rule_audit(caller.principal(), limit).await?;
+    Ok(Json(entries.into_iter().map(outgoing::audited).collect()))
 }
 
 /// `GET /rules/runs/{run}`: the run, and its terminal frame as `result`.

@@ -119,6 +119,15 @@ pub(crate) struct Version {
 }
 
 #[derive(Debug, Serialize)]
+pub(crate) struct AuditEntry {
+    pub at: String,
+    pub account: String,
+    pub rule: String,
+    pub kind: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub run_id: String,
     pub rule: String,

@@ -27,6 +27,7 @@ const LATER: &[Route] = &[
     route("GET", "/rules", ""),
     route("POST", "/rules/run", r#"{"rule_code":"all guests","rule_id":"r","client_id":"c","answer":"a"}"#),
     route("GET", "/rules/dataset", ""),
+    route("GET", "/rules/dataset/audit", ""),
     route("GET", "/rules/runs/{session}", ""),
     route("POST", "/rules/runs/{session}/cancel", ""),
     route("GET", "/rules/{session}", ""),

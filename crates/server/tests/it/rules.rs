@@ -99,6 +99,36 @@ async fn only_what_the_file_names_can_be_read() {
     server.stop().await;
 }
 
+/// The model would answer again, and better; it is not asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_forbidden_is_never_tried_again_and_is_written_down() {
+    let answers = ["delete from guests", "select nom from guests", "select name from guests", "select name from sqlite_master"];
+    let server = Setup::new().script(&requests(&answers)).start().await;
+    let client = server.client();
+    let refused = client.send(Request::post("/rules/run", &json!({"rule_code": "clear the guests"}))).await;
+    assert_eq!(refused.json()["code"], "forbidden_sql", "{}", refused.json());
+    assert_eq!(server.model.requests().len(), 1, "nobody asks again for what was forbidden");
+    let repaired = run(&client, &json!({"rule_code": "names of the guests"})).await;
+    assert_eq!((repaired["status"].as_str(), repaired["repairs"].as_u64()), (Some("done"), Some(1)), "{repaired}");
+    let refused = client.send(Request::post("/rules/run", &json!({"rule_code": "what else is there"}))).await;
+    assert_eq!(refused.json()["code"], "forbidden_sql", "{}", refused.json());
+    assert_eq!(server.model.requests().len(), 4);
+
+    let audit = get(&client, "/rules/dataset/audit").await;
+    let noted: Vec<_> =
+        audit.as_array().expect("entries").iter().map(|entry| (&entry["kind"], &entry["rule"], &entry["detail"])).collect();
+    let table = repaired["table"].clone();
+    let expected = [
+        (json!("forbidden"), json!("what_else_is_there"), json!("select name from sqlite_master")),
+        (json!("stored"), json!("names_of_the_guests"), table),
+        (json!("forbidden"), json!("clear_the_guests"), json!("delete from guests")),
+    ];
+    assert_eq!(noted, expected.iter().map(|(kind, rule, detail)| (kind, rule, detail)).collect::<Vec<_>>(), "{audit}");
+    assert_eq!(audit[0]["account"], "owner");
+    assert_eq!(get(&client, "/rules/dataset/audit?limit=1").await.as_array().map(Vec::len), Some(1));
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preview_stores_nothing_until_somebody_approves() {
     let server = Setup::new().script(&requests(&["select name from guests order by name"])).start().await;
