@@ -43,9 +43,10 @@ async fn read(run: &Run, budget: u64) -> Result<(Seq, Vec<PromptMessage>)> {
     let (turn, conversation) = (run.turn().id, run.claimed.conversation.id);
     let histories = &run.engine.inner.histories;
     loop {
-        let (known, of) = (histories.get(conversation), run.claimed.conversation.clone());
+        let (known, of, epoch) = (histories.get(conversation), run.claimed.conversation.clone(), run.claimed.epoch);
         let reading = run.engine.inner.store.read(move |tx| {
-            let head = conversations::head(tx, conversation)?.ok_or(Error::NotFound)?;
+            // Where another node has taken the turn over, what it has said would be asked about.
+            let head = conversations::head(tx, conversation)?.filter(|head| head.epoch == epoch).ok_or(Error::NotFound)?;
             Ok::<_, Error>((head.seq, latest(tx, &of, turn, known)?))
         });
         let (asked_at, said) = reading.await?;
