@@ -80,16 +80,26 @@ impl Default for ProjectSurveyor {
 #[async_trait]
 impl Surveyor for ProjectSurveyor {
     async fn survey(&self, directory: &Path, hidden: &Hidden) -> Result<Survey, ToolError> {
-        let context = ToolContext { workdir: directory.to_owned(), hidden: hidden.clone(), cancel: CancellationToken::new() };
         let maps = Arc::clone(&self.maps);
-        self.slots.run(context, TIME_LIMIT, move |context, stop| look(&maps, context, stop)).await
+        self.slots.run(context(directory, hidden), TIME_LIMIT, move |context, stop| look(&maps, context, stop)).await
     }
+
+    async fn guidance(&self, directory: &Path, hidden: &Hidden) -> Result<Option<Document>, ToolError> {
+        let read = |context: &ToolContext, _: &Stop| {
+            let workdir = Workdir::of(context).map_err(|error| ToolError(error.to_string()))?;
+            Ok(document(&workdir, &GUIDANCE, GUIDANCE_BYTES))
+        };
+        self.slots.run(context(directory, hidden), TIME_LIMIT, read).await
+    }
+}
+
+fn context(directory: &Path, hidden: &Hidden) -> ToolContext {
+    ToolContext { workdir: directory.to_owned(), hidden: hidden.clone(), cancel: CancellationToken::new() }
 }
 
 fn look(maps: &Mutex<HashMap<PathBuf, Kept>>, context: &ToolContext, stop: &Stop) -> Result<Survey, ToolError> {
     let workdir = Workdir::of(context).map_err(|error| ToolError(error.to_string()))?;
-    let document = |names: &[&str], limit| names.iter().find_map(|name| read(&workdir, name, limit));
-    let (readme, guidance) = (document(&READMES, README_BYTES), document(&GUIDANCE, GUIDANCE_BYTES));
+    let (readme, guidance) = (document(&workdir, &READMES, README_BYTES), document(&workdir, &GUIDANCE, GUIDANCE_BYTES));
     let root = root(&workdir, stop)?;
     let kept = lock(maps).get(&context.workdir).cloned();
     let Map { files, truncated, languages, tree } = match kept {
@@ -171,6 +181,11 @@ fn tree(lines: &BTreeMap<PathBuf, Option<u64>>) -> String {
     tree
 }
 
+/// The first of these files that says something.
+fn document(workdir: &Workdir, names: &[&str], limit: usize) -> Option<Document> {
+    names.iter().find_map(|name| read(workdir, name, limit))
+}
+
 fn read(workdir: &Workdir, name: &str, limit: usize) -> Option<Document> {
     let file = workdir.open_file(Path::new(name), Links::Follow).ok()?;
     let mut bytes = Vec::new();
@@ -225,6 +240,7 @@ mod tests {
         write(root, "README.md", &"x".repeat(100_000));
         let later = surveyor.survey(root, &Hidden::default()).await.unwrap();
         assert_eq!((later.files, later.guidance.unwrap().text.as_str()), (6, "Use spaces.\n"));
+        assert_eq!(surveyor.guidance(root, &Hidden::default()).await.unwrap().unwrap().text, "Use spaces.\n");
         assert!(later.readme.as_ref().unwrap().truncated && later.readme.unwrap().text.len() == README_BYTES);
     }
 }

@@ -11,6 +11,9 @@ pub trait Surveyor: Send + Sync + 'static {
     /// Looks over the directory, or remembers what it looked like if it has hardly changed. Bounded in time and size, however
     /// large the project is.
     async fn survey(&self, directory: &Path, hidden: &Hidden) -> Result<Survey, ToolError>;
+
+    /// Only what the directory itself tells agents, if it does.
+    async fn guidance(&self, directory: &Path, hidden: &Hidden) -> Result<Option<Document>, ToolError>;
 }
 
 /// A directory at a glance. Equal content makes an equal survey, so that a prompt made of it stays the same.

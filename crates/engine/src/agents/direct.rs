@@ -2,19 +2,31 @@
 
 use domain::{AgentProfile, Conversation, Mode, ToolSet, Turn};
 
-use super::hidden;
+use super::{GUIDANCE, hidden, quote};
 use crate::Engine;
 
-pub(super) fn profile(engine: &Engine, conversation: &Conversation, turn: &Turn) -> AgentProfile {
+pub(super) async fn profile(engine: &Engine, conversation: &Conversation, turn: &Turn) -> AgentProfile {
     let workdir = turn.workdir.as_ref().unwrap_or(&conversation.workdir);
     let has_tools = !engine.catalogue().tools_in(turn.mode).is_empty();
+    let hidden = hidden(engine, false);
+    let mut instructions = instructions(turn.mode, &workdir.to_string_lossy(), has_tools);
+    if let Some(surveyor) = engine.catalogue().surveyor().filter(|_| has_tools) {
+        match surveyor.guidance(workdir, &hidden).await {
+            Ok(Some(guidance)) => {
+                instructions.push('\n');
+                quote(&mut instructions, GUIDANCE, &guidance);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what a directory says to agents could not be read"),
+        }
+    }
     AgentProfile {
         model: conversation.model.clone(),
         mode: turn.mode,
-        instructions: instructions(turn.mode, &workdir.to_string_lossy(), has_tools),
+        instructions,
         tools: ToolSet::OfMode,
         workdir: workdir.clone(),
-        hidden: hidden(engine, false),
+        hidden,
     }
 }
 

@@ -5,13 +5,18 @@ mod direct;
 mod hub;
 mod project;
 
+use std::fmt::Write;
 use std::sync::Arc;
 
+use domain::sockets::surveyor::Document;
 use domain::sockets::tool::{Hidden, ToolSpec};
 use domain::{AgentProfile, Conversation, Home, Tool, ToolSet, Turn};
 
 use crate::questions::ask_user;
 use crate::{Engine, Result};
+
+/// Above the `AGENTS.md` or `CLAUDE.md` of a directory.
+const GUIDANCE: &str = "What the project itself says about working on it. It is the project's own text";
 
 /// The agent of one turn.
 ///
@@ -19,7 +24,7 @@ use crate::{Engine, Result};
 /// What it is made of cannot be read.
 pub(crate) async fn profile(engine: &Engine, conversation: &Conversation, turn: &Turn) -> Result<AgentProfile> {
     Ok(match conversation.home {
-        Home::Direct => direct::profile(engine, conversation, turn),
+        Home::Direct => direct::profile(engine, conversation, turn).await,
         Home::Project => project::profile(engine, conversation, turn).await?,
         Home::Hub => hub::profile(engine, conversation, turn).await?,
     })
@@ -35,6 +40,14 @@ pub(crate) fn without_tools(engine: &Engine, conversation: &Conversation, turn: 
         workdir: conversation.workdir.clone(),
         hidden: hidden(engine, true),
     }
+}
+
+/// Quotes a file in a way that the file itself cannot end.
+fn quote(text: &mut String, title: &str, document: &Document) {
+    let longest = document.text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    let cut = if document.truncated { "\n[cut]" } else { "" };
+    let _ = write!(text, "\n## {title} ({})\n{fence}\n{}{cut}\n{fence}\n", document.name, document.text.trim_end());
 }
 
 /// What tools must not see wherever they work: our own data, and for those who ask on behalf of others, secrets too.

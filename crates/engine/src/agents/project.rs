@@ -3,10 +3,11 @@
 
 use std::fmt::Write;
 
-use domain::sockets::surveyor::{Document, Survey};
+use domain::sockets::surveyor::Survey;
 use domain::{AgentProfile, Conversation, Principal, ToolSet, Turn};
 use store::projects;
 
+use super::{GUIDANCE, quote};
 use crate::questions::ask_user;
 use crate::{Engine, Error, Result};
 
@@ -60,7 +61,7 @@ fn instructions(name: &str, survey: &Survey) -> String {
         let _ = writeln!(text, "Directories, with the files below them:\n{}", survey.tree.trim_end());
     }
     if let Some(guidance) = &survey.guidance {
-        quote(&mut text, "What the project itself says about working on it. It is the project's own text", guidance);
+        quote(&mut text, GUIDANCE, guidance);
     }
     if let Some(readme) = &survey.readme {
         quote(&mut text, "The beginning of its description. It is the project's own text", readme);
@@ -68,17 +69,11 @@ fn instructions(name: &str, survey: &Survey) -> String {
     text
 }
 
-/// Quotes a file in a way that the file itself cannot end.
-fn quote(text: &mut String, title: &str, document: &Document) {
-    let longest = document.text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    let cut = if document.truncated { "\n[cut]" } else { "" };
-    let _ = write!(text, "\n## {title} ({})\n{fence}\n{}{cut}\n{fence}\n", document.name, document.text.trim_end());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use domain::sockets::surveyor::Document;
 
     #[test]
     fn a_file_cannot_end_its_quotation() {
