@@ -131,6 +131,7 @@ struct Faults {
     stops: usize,
     cuts: usize,
     silences: usize,
+    clocks_set: usize,
     restarts: usize,
     nats_restarts: usize,
 }
@@ -147,7 +148,7 @@ async fn disturb(cluster: &mut Cluster, luck: &mut Luck, until: Instant) -> Faul
             faults.stops += 1;
             cluster.machines[other].freeze();
         }
-        match luck.below(5) {
+        match luck.below(6) {
             0 | 1 => {
                 faults.kills += 1;
                 cluster.machines[victim].kill().await;
@@ -167,6 +168,12 @@ async fn disturb(cluster: &mut Cluster, luck: &mut Luck, until: Instant) -> Faul
                 cluster.links[victim].set(state);
                 tokio::time::sleep(time).await;
                 cluster.links[victim].set(State::Open);
+            }
+            4 => {
+                faults.clocks_set += 1;
+                let hours = [-1, 0, 1][luck.below(3)];
+                cluster.clocks[victim].iter().for_each(|clock| clock.set_ahead(hours * 60 * 60));
+                tokio::time::sleep(time).await;
             }
             _ => match &mut cluster.nats {
                 Some(nats) if luck.one_in(2) => {

@@ -1,34 +1,14 @@
 //! A disk that fails on order and writes down what it was told: a small library between the program and the system.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::PathBuf;
 
 use crate::campaign_support::Machine;
+use crate::preload::Library;
 
 /// Bytes of an entry of the log, without the data of a write.
 const ENTRY: usize = 40;
 
-/// The library, built once in a run; `None` where there is no C compiler.
-fn library() -> Option<&'static Path> {
-    static BUILT: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (source, library) = (directory.path().join("disk.c"), directory.path().join("disk.so"));
-        std::fs::write(&source, include_str!("disk/disk.c")).expect("a file");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).args(["-ldl", "-lpthread"]);
-        match compiler.output() {
-            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-            Err(error) => {
-                println!("SKIPPED: there is no C compiler: {error}");
-                return None;
-            }
-        }
-        Some((directory, library))
-    });
-    built.as_ref().map(|(_, library)| library.as_path())
-}
+static LIBRARY: Library = Library::of(include_str!("preload/disk.c"));
 
 /// The disk below one machine.
 pub struct Disk {
@@ -39,7 +19,7 @@ pub struct Disk {
 impl Disk {
     /// Puts it below the machine, from its next start on; `None` where that cannot be done. `recording`: writes are logged.
     pub fn below(machine: &mut Machine, recording: bool) -> Option<Self> {
-        let library = library()?;
+        let library = LIBRARY.path()?;
         let directory = machine.root();
         let disk = Self { order: directory.join("disk-order"), log: directory.join("disk-log") };
         disk.heal();

@@ -71,6 +71,7 @@ mod nodes_pair;
 mod nodes_town;
 #[path = "../../../store/tests/it/postgres_server.rs"]
 mod postgres_server;
+mod preload;
 mod proxy;
 mod rules;
 mod rules_nodes;
@@ -82,3 +83,4 @@ mod serve_stopping;
 mod serve_web;
 mod settings;
 mod upstream;
+mod wall_clock;

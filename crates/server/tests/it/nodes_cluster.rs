@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use crate::campaign_support::{Api, Machine, PATIENCE};
 use crate::postgres_server::fresh_database;
 use crate::upstream::Upstream;
+use crate::wall_clock::WallClock;
 
 /// How the nodes tell each other what is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +179,8 @@ pub struct Cluster {
     pub machines: Vec<Machine>,
     /// Of each node, to the database.
     pub links: Vec<Link>,
+    /// Of each node, where clocks can be set.
+    pub clocks: Vec<Option<WallClock>>,
     pub nats: Option<NatsServer>,
     pub balancer: Balancer,
 }
@@ -191,7 +194,7 @@ impl Cluster {
         let nats = if line == Line::Nats { Some(NatsServer::start().await) } else { None };
         let entrance = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let public = format!("http://{}", entrance.local_addr().expect("an address"));
-        let (mut machines, mut links) = (Vec::new(), Vec::new());
+        let (mut machines, mut links, mut clocks) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..count {
             let link = Link::to(server).await;
             let mut machine = Machine::new(upstream);
@@ -200,12 +203,13 @@ impl Cluster {
             if let Some(nats) = &nats {
                 machine.set("NATS_URL", format!("nats://{}", nats.address));
             }
+            clocks.push(WallClock::of(&mut machine));
             machine.start().await;
             machines.push(machine);
             links.push(link);
         }
         let balancer = Balancer::on(entrance, machines.iter().map(|machine| machine.address).collect());
-        Self { machines, links, nats, balancer }
+        Self { machines, links, clocks, nats, balancer }
     }
 
     pub fn apis(&self) -> Vec<Api> {
