@@ -1,4 +1,4 @@
-//! One flusher for all open parts of the node: at most one row for each part every 50 ms, all in one transaction.
+//! One flusher for all open parts of the node: at most one row for each part every 40 ms, all in one transaction.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use super::live::{Live, OpenPart};
 
-/// How much of an unfinished text a crash may cost.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// With the commit, a crash costs no more than the last 50 ms of an unfinished text.
+const INTERVAL: Duration = Duration::from_millis(40);
 /// How long to wait when the database refuses.
 const RETRY: Duration = Duration::from_secs(1);
 /// Flushes between two sweeps. A sweep reads the whole (small) table, so it is not done for every part.
