@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestServer};
+use crate::harness::Setup;
 use crate::harness_http::{Answer, Client, PATIENCE, Request};
 use crate::harness_process::Process;
 use crate::harness_ws::Socket;
 use crate::hub_peer::{Call, Peer, Plan};
-use crate::hub_world::{Hub, Line, contact, fresh, patiently, text};
+use crate::hub_world::{Hub, Line, Small, contact, fresh, patiently, text};
 
 const PAGE: &str = "<!doctype html><script>alert(1)</script>";
 
@@ -60,22 +60,7 @@ async fn fetched(client: &Client, chat: &str) -> Value {
     }
 }
 
-struct Small {
-    server: TestServer,
-    hub: Hub,
-    line: Line,
-    peer: Peer,
-}
-
 impl Small {
-    async fn begun() -> Self {
-        let peer = Peer::start(plan).await;
-        let server = Setup::new().setting("COLLOQUY_EGRESS_ALLOW", &peer.host).start().await;
-        let hub = Hub::begun(&server.client()).await;
-        let line = hub.line("Line", &format!("{}/platform", peer.url), &json!({})).await;
-        Self { server, hub, line, peer }
-    }
-
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.peer.url)
     }
@@ -99,7 +84,7 @@ impl Small {
 
 #[tokio::test]
 async fn files_are_fetched_after_the_answer_shown_safely_and_go_with_their_chat() {
-    let small = Small::begun().await;
+    let small = Small::begun(plan).await;
     let mut socket = Socket::open(&small.hub.admin, "/ws", &[]).await.expect("the socket opens");
     socket.frame_of("connection_established").await;
     let [picture_at, page, gone, moved, large] = ["/picture", "/page", "/gone", "/moved", "/large"].map(|path| small.at(path));
@@ -171,7 +156,7 @@ async fn files_are_fetched_after_the_answer_shown_safely_and_go_with_their_chat(
 
 #[tokio::test]
 async fn a_file_is_for_those_who_may_see_its_chat_alone() {
-    let small = Small::begun().await;
+    let small = Small::begun(plan).await;
     let at = small.at("/picture");
     let heard = small.send("ana", "", &[(&at, "cat.png")]).await;
     let other = small.send("eva", "hi", &[]).await;
@@ -242,7 +227,7 @@ async fn a_file_is_fetched_though_the_program_died_after_the_answer() {
 
 #[tokio::test]
 async fn files_of_ours_go_out_with_their_words() {
-    let small = Small::begun().await;
+    let small = Small::begun(plan).await;
     let heard = small.send("ana", "hi", &[]).await;
     let messages = format!("{}/messages", small.line.chat(text(&heard["chat_id"])));
     let file = json!({"url": small.at("/picture"), "mime_type": "image/png", "name": "cat.png"});

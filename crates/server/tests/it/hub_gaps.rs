@@ -4,36 +4,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, TestServer};
 use crate::harness_http::{PATIENCE, Request};
 use crate::harness_ws::Socket;
-use crate::hub_peer::{Peer, Plan};
-use crate::hub_world::{Hub, Line, Somebody, contact, patiently, text};
+use crate::hub_peer::Plan;
+use crate::hub_world::{Small, Somebody, contact, patiently, text};
 
-/// A hub, a channel, and whoever answers for the platform and for agents.
-struct Small {
-    server: TestServer,
-    hub: Hub,
-    line: Line,
-    peer: Peer,
+/// `agent` plans the calls of agents; the platform takes everything.
+async fn with_agent(agent: impl Fn(usize) -> Plan + Send + Sync + 'static) -> Small {
+    Small::begun(move |call, before| match call.path.as_str() {
+        "/agent" => agent(before),
+        "/gone" => Plan::status(410, &json!({})),
+        path if path.starts_with("/locked/") => Plan::status(401, &json!({"ok": false})),
+        _ => Plan::ok(&json!({})),
+    })
+    .await
 }
 
 impl Small {
-    /// `agent` plans the calls of agents; the platform takes everything.
-    async fn begun(agent: impl Fn(usize) -> Plan + Send + Sync + 'static) -> Self {
-        let plan = move |call: &crate::hub_peer::Call, before: usize| match call.path.as_str() {
-            "/agent" => agent(before),
-            "/gone" => Plan::status(410, &json!({})),
-            path if path.starts_with("/locked/") => Plan::status(401, &json!({"ok": false})),
-            _ => Plan::ok(&json!({})),
-        };
-        let peer = Peer::start(plan).await;
-        let server = Setup::new().setting("COLLOQUY_EGRESS_ALLOW", &peer.host).start().await;
-        let hub = Hub::begun(&server.client()).await;
-        let line = hub.line("Line", &format!("{}/platform", peer.url), &json!({})).await;
-        Self { server, hub, line, peer }
-    }
-
     /// One that answers every new chat.
     async fn agent(&self, more: &Value) -> Somebody {
         let mut body = json!({
@@ -65,7 +52,7 @@ impl Small {
 
 #[tokio::test]
 async fn the_chats_of_a_removed_user_are_nobodys_and_its_own_go_with_it() {
-    let small = Small::begun(|_| Plan::ok(&json!({}))).await;
+    let small = with_agent(|_| Plan::ok(&json!({}))).await;
     let user = small.hub.user("beto", "MEMBER").await;
     let heard = small.hub.hear(&small.line, &contact("c"), "hola").await;
     small.hub.post(&format!("{}/assign", small.line.chat(&heard.chat)), &json!({"user_id": user.id})).await;
@@ -95,7 +82,7 @@ async fn the_chats_of_a_removed_user_are_nobodys_and_its_own_go_with_it() {
 
 #[tokio::test]
 async fn an_agent_that_is_made_inactive_leaves_the_floor_and_nobody_waiting() {
-    let small = Small::begun(|_| Plan::ok(&json!({}))).await;
+    let small = with_agent(|_| Plan::ok(&json!({}))).await;
     let agent = small.agent(&json!({"buffer_time_seconds": 300})).await;
     let heard = small.hub.hear(&small.line, &contact("c"), "hola").await;
     assert_eq!(small.chat(&heard.chat).await["floor"]["holder"], "agent");
@@ -118,7 +105,7 @@ async fn an_agent_that_is_made_inactive_leaves_the_floor_and_nobody_waiting() {
 
 #[tokio::test]
 async fn an_agent_that_says_gone_is_inactive_and_leaves_the_floor() {
-    let small = Small::begun(|_| Plan::status(410, &json!({}))).await;
+    let small = with_agent(|_| Plan::status(410, &json!({}))).await;
     let agent = small.agent(&json!({"buffer_time_seconds": 0})).await;
     let heard = small.hub.hear(&small.line, &contact("c"), "hola").await;
     let chat = small.chat_when(&heard.chat, "a free floor", |chat| chat["floor"]["holder"] == "none").await;
@@ -129,7 +116,7 @@ async fn an_agent_that_says_gone_is_inactive_and_leaves_the_floor() {
 
 #[tokio::test]
 async fn a_receiver_that_says_gone_gets_nothing_more() {
-    let small = Small::begun(|_| Plan::ok(&json!({}))).await;
+    let small = with_agent(|_| Plan::ok(&json!({}))).await;
     let line = small.hub.line("Gone", &format!("{}/gone", small.peer.url), &json!({})).await;
     let heard = small.hub.hear(&line, &contact("c"), "hola").await;
     let say = async || small.hub.post(&format!("{}/messages", line.chat(&heard.chat)), &json!({"content": "hi"})).await;
@@ -153,7 +140,7 @@ async fn a_receiver_that_says_gone_gets_nothing_more() {
 
 #[tokio::test]
 async fn credentials_that_are_given_again_are_tried_again() {
-    let small = Small::begun(|_| Plan::ok(&json!({}))).await;
+    let small = with_agent(|_| Plan::ok(&json!({}))).await;
     let given = json!({"token": "7000000001:AAabcdefghijklmnopqrstuvwxyz0123456"});
     let platform = format!("{}/locked", small.peer.url);
     let body = json!({
@@ -178,7 +165,7 @@ async fn credentials_that_are_given_again_are_tried_again() {
 
 #[tokio::test]
 async fn an_agent_that_writes_before_it_answers_has_answered() {
-    let small = Small::begun(|_| Plan::ok(&json!({})).after(Duration::from_millis(400))).await;
+    let small = with_agent(|_| Plan::ok(&json!({})).after(Duration::from_millis(400))).await;
     let agent = small.agent(&json!({"buffer_time_seconds": 0, "reply_timeout_seconds": 1})).await;
     let heard = small.hub.hear(&small.line, &contact("c"), "hola").await;
     small.peer.until("a call", PATIENCE, |calls| calls.iter().any(|call| call.path == "/agent")).await;
@@ -195,7 +182,7 @@ async fn an_agent_that_writes_before_it_answers_has_answered() {
 
 #[tokio::test]
 async fn an_agent_does_not_send_again_what_a_person_has_stopped() {
-    let small = Small::begun(|_| Plan::ok(&json!({"no_reply": true}))).await;
+    let small = with_agent(|_| Plan::ok(&json!({"no_reply": true}))).await;
     let agent = small.agent(&json!({"buffer_time_seconds": 300})).await;
     let line = small.hub.line("Busy", "https://platform.invalid/", &json!({})).await;
     let heard = small.hub.hear(&line, &contact("c"), "hola").await;
@@ -214,7 +201,7 @@ async fn an_agent_does_not_send_again_what_a_person_has_stopped() {
 
 #[tokio::test]
 async fn a_body_that_is_no_json_is_told_where_it_stops_being_any() {
-    let small = Small::begun(|_| Plan::ok(&json!({}))).await;
+    let small = with_agent(|_| Plan::ok(&json!({}))).await;
     for (body, position, error) in [
         (r#"{"name":}"#, 8, "Expecting value"),
         ("{\n\"é\": 1,\n}", 10, "Expecting property name enclosed in double quotes"),

@@ -7,7 +7,9 @@ use domain::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::golden::signing::standard_webhook;
+use crate::harness::{Setup, TestServer};
 use crate::harness_http::{Answer, Client, Request};
+use crate::hub_peer::{Call, Peer, Plan};
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -36,6 +38,25 @@ pub struct Line {
 pub struct Heard {
     pub chat: String,
     pub message: String,
+}
+
+/// A hub with one channel, and whoever answers for the platform and for agents.
+pub struct Small {
+    pub server: TestServer,
+    pub hub: Hub,
+    pub line: Line,
+    pub peer: Peer,
+}
+
+impl Small {
+    /// `plan` is what platform and agents do.
+    pub async fn begun(plan: impl Fn(&Call, usize) -> Plan + Send + Sync + 'static) -> Self {
+        let peer = Peer::start(plan).await;
+        let server = Setup::new().setting("COLLOQUY_EGRESS_ALLOW", &peer.host).start().await;
+        let hub = Hub::begun(&server.client()).await;
+        let line = hub.line("Line", &format!("{}/platform", peer.url), &json!({})).await;
+        Self { server, hub, line, peer }
+    }
 }
 
 impl Hub {
