@@ -16,6 +16,8 @@ use crate::upstream::Tale;
 const MESSAGES: usize = 3;
 /// Services that take their time must not make anybody wait who writes.
 const SERVICES_TAKE: Duration = Duration::from_secs(2);
+/// In the sample, whose calls go out eight at a time as well.
+const SERVICES_TAKE_IN_SAMPLE: Duration = Duration::from_millis(500);
 /// By the promise, for a machine that has nothing else to do.
 const WITHIN: Duration = Duration::from_secs(1);
 /// So that a busy machine passes too.
@@ -23,9 +25,9 @@ const WITHIN_ANYWHERE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_is_heard_at_once_and_in_order() {
-    let contacts = sized(100, 1000);
+    let (contacts, services_take) = (sized(100, 1000), sized(SERVICES_TAKE_IN_SAMPLE, SERVICES_TAKE));
     let agent = json!({"buffer_time_seconds": 1, "model": "anthropic/tale"});
-    let stage = Stage::begun(|_, _| Plan::ok(&json!({})), |_| SERVICES_TAKE, &json!({}), &agent).await;
+    let stage = Stage::begun(|_, _| Plan::ok(&json!({})), move |_| services_take, &json!({}), &agent).await;
     let writing: Vec<_> = (0..contacts)
         .map(|number| {
             let (api, way) = (stage.api(), WAYS[number % WAYS.len()]);
