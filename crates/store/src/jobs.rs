@@ -127,6 +127,44 @@ pub fn next_after(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, Stor
     Ok(row.map(|row| row.get::<Option<i64>>(0)).transpose()?.flatten().map(Timestamp))
 }
 
+/// Those of these kinds of which something is due at `now`, or was left by a holder whose lease has run out.
+///
+/// # Errors
+/// The database's.
+pub fn due_kinds(tx: &mut Tx, kinds: &[&'static str], now: Timestamp) -> Result<Vec<&'static str>, StoreError> {
+    let clock = tx.now()?;
+    // One look into an index for each, however much of them waits.
+    let listed: Vec<String> =
+        (0..kinds.len()).map(|at| format!("SELECT {at} AS nth, CAST(${} AS text) AS kind", at + 3)).collect();
+    let sql = format!(
+        "SELECT k.nth FROM ({}) k \
+         WHERE EXISTS (SELECT 1 FROM job j WHERE j.kind = k.kind AND j.state = 'waiting' AND j.run_at <= $1) \
+             OR EXISTS (SELECT 1 FROM job j WHERE j.kind = k.kind AND j.state = 'running' AND j.leased_until <= $2)",
+        listed.join(" UNION ALL ")
+    );
+    let mut values = vec![now.0.into(), clock.0.into()];
+    values.extend(kinds.iter().map(|kind| (*kind).into()));
+    let rows = tx.query(&sql, &values)?;
+    rows.iter().map(|row| Ok(kinds[row.get::<i64>(0)? as usize])).collect()
+}
+
+/// How many jobs run, of each share that has any.
+#[derive(Debug)]
+pub struct Shares(HashMap<String, u32>);
+
+impl Shares {
+    /// # Errors
+    /// The database's.
+    pub fn now(tx: &mut Tx) -> Result<Self, StoreError> {
+        let clock = tx.now()?;
+        let sql =
+            "SELECT share, COUNT(*) FROM job WHERE state = 'running' AND share IS NOT NULL AND leased_until > $1 GROUP BY share";
+        let rows = tx.query(sql, &[clock.0.into()])?;
+        let shares = rows.iter().map(|row| Ok((row.get(0)?, u32::try_from(row.get::<i64>(1)?).unwrap_or(u32::MAX))));
+        Ok(Self(shares.collect::<Result<_, StoreError>>()?))
+    }
+}
+
 /// Which jobs are to be claimed.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
@@ -139,13 +177,12 @@ pub struct Claim<'a> {
     pub share_places: u32,
 }
 
-/// Claims jobs that are due: of each lane only the first, of each share no more than it has places.
+/// Claims jobs that are due: of each lane only the first, of each share no more than it has places. `shares` is kept up to date.
 ///
 /// # Errors
 /// The database's.
-pub fn claim(tx: &mut Tx, wanted: Claim) -> Result<Vec<Claimed>, StoreError> {
+pub fn claim(tx: &mut Tx, wanted: Claim, shares: &mut Shares) -> Result<Vec<Claimed>, StoreError> {
     let clock = tx.now()?;
-    let mut running = running_by_share(tx, clock)?;
     let mut claimed = Vec::new();
     loop {
         let limit = (wanted.limit as usize).saturating_sub(claimed.len());
@@ -153,11 +190,11 @@ pub fn claim(tx: &mut Tx, wanted: Claim) -> Result<Vec<Claimed>, StoreError> {
         let (found, before) = (due.len(), claimed.len());
         for (id, share) in due {
             if let Some(share) = share {
-                let places = running.entry(share).or_default();
-                if *places >= wanted.share_places {
+                let running = shares.0.entry(share).or_default();
+                if *running >= wanted.share_places {
                     continue;
                 }
-                *places += 1;
+                *running += 1;
             }
             let row = tx.query_one(
                 "UPDATE job SET state = 'running', attempts = attempts + 1, fence = fence + 1, leased_until = $2 \
@@ -172,14 +209,6 @@ pub fn claim(tx: &mut Tx, wanted: Claim) -> Result<Vec<Claimed>, StoreError> {
             return Ok(claimed);
         }
     }
-}
-
-/// Jobs that run, of each share that has any.
-fn running_by_share(tx: &mut Tx, clock: Timestamp) -> Result<HashMap<String, u32>, StoreError> {
-    let sql =
-        "SELECT share, COUNT(*) FROM job WHERE state = 'running' AND share IS NOT NULL AND leased_until > $1 GROUP BY share";
-    let rows = tx.query(sql, &[clock.0.into()])?;
-    rows.iter().map(|row| Ok((row.get(0)?, u32::try_from(row.get::<i64>(1)?).unwrap_or(u32::MAX)))).collect()
 }
 
 /// What may be claimed, with its share. Nothing of a share that is full already.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::sockets::egress::MAX_CALLS_PER_HOST;
 use domain::{Clock, Home, Timestamp};
 use futures_util::FutureExt;
-use store::jobs::{self, Claim, Claimed};
+use store::jobs::{self, Claim, Claimed, Shares};
 use store::{StoreError, Tx};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -170,10 +170,13 @@ async fn begin_due(engine: &Engine) -> Result<Duration, StoreError> {
 type Claims = Vec<(&'static str, Claimed)>;
 
 fn claim(tx: &mut Tx, free: &[(&'static str, Policy, u32)], now: Timestamp) -> Result<Claims, StoreError> {
-    let mut claims = Vec::new();
-    for (kind, policy, places) in free {
+    let kinds: Vec<&'static str> = free.iter().map(|(kind, ..)| *kind).collect();
+    let due = jobs::due_kinds(tx, &kinds, now)?;
+    let (mut claims, mut shares) = (Vec::new(), Shares::now(tx)?);
+    for (kind, policy, places) in free.iter().filter(|(kind, ..)| due.contains(kind)) {
         let lease_ms = i64::from(policy.lease_ms);
-        let claimed = jobs::claim(tx, Claim { kind, limit: *places, now, lease_ms, share_places: MAX_CALLS_PER_HOST })?;
+        let wanted = Claim { kind, limit: *places, now, lease_ms, share_places: MAX_CALLS_PER_HOST };
+        let claimed = jobs::claim(tx, wanted, &mut shares)?;
         claims.extend(claimed.into_iter().map(|job| (*kind, job)));
     }
     Ok(claims)

@@ -1,5 +1,5 @@
 use domain::{JobId, JobState, Timestamp};
-use store::jobs::{self, Claim, Claimed, NewJob, Repeat, Unique};
+use store::jobs::{self, Claim, Claimed, NewJob, Repeat, Shares, Unique};
 use store::{Store, Tx};
 
 use crate::{on_every_database, read, write};
@@ -28,7 +28,12 @@ async fn claim(store: &Store, limit: u32, now: i64, lease_ms: i64) -> Vec<Claime
 }
 
 async fn claim_of(kind: &'static str, store: &Store, limit: u32, now: i64, lease_ms: i64) -> Vec<Claimed> {
-    write(store, move |tx| jobs::claim(tx, Claim { kind, limit, now: Timestamp(now), lease_ms, share_places: 2 })).await
+    let wanted = Claim { kind, limit, now: Timestamp(now), lease_ms, share_places: 2 };
+    write(store, move |tx| {
+        let mut shares = Shares::now(tx)?;
+        jobs::claim(tx, wanted, &mut shares)
+    })
+    .await
 }
 
 fn bodies(claimed: &[Claimed]) -> Vec<&str> {
@@ -51,6 +56,8 @@ fn due_jobs_are_claimed_once_and_in_the_order_of_their_time() {
             enqueue(&store, job(body, run_at)).await;
         }
         assert_eq!(read(&store, jobs::next_due).await, Some(Timestamp(10)));
+        let kinds = async |now| read(&store, move |tx| jobs::due_kinds(tx, &["other", "k"], Timestamp(now))).await;
+        assert_eq!((kinds(9).await, kinds(10).await), (vec![], vec!["k"]));
         assert_eq!(bodies(&claim(&store, 2, 30, LEASE_MS).await), ["a", "b"]);
         assert_eq!(bodies(&claim(&store, 9, 30, LEASE_MS).await), ["c"]);
         assert_eq!(bodies(&claim(&store, 9, 30, LEASE_MS).await), [""; 0]);
