@@ -50,6 +50,8 @@ const GUIDANCE: [&str; 2] = ["AGENTS.md", "CLAUDE.md"];
 #[derive(Debug)]
 pub struct ProjectSurveyor {
     slots: Slots,
+    /// Every turn waits for what its directory says: never behind a walk through another one.
+    reads: Slots,
     maps: Arc<Mutex<HashMap<PathBuf, Kept>>>,
 }
 
@@ -73,7 +75,7 @@ struct Map {
 
 impl Default for ProjectSurveyor {
     fn default() -> Self {
-        Self { slots: Slots::for_searches(), maps: Arc::default() }
+        Self { slots: Slots::for_searches(), reads: Slots::for_reads(), maps: Arc::default() }
     }
 }
 
@@ -89,7 +91,7 @@ impl Surveyor for ProjectSurveyor {
             let workdir = Workdir::of(context).map_err(|error| ToolError(error.to_string()))?;
             Ok(document(&workdir, &GUIDANCE, GUIDANCE_BYTES))
         };
-        self.slots.run(context(directory, hidden), TIME_LIMIT, read).await
+        self.reads.run(context(directory, hidden), TIME_LIMIT, read).await
     }
 }
 
