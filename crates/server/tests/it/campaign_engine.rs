@@ -9,6 +9,7 @@ use engine::{From, WhenBusy};
 use tempfile::tempdir;
 
 use crate::campaign_puppet::{OWNER, PATIENCE, Seen, Theatre, Watcher, pieces, post, results, stored_parts};
+use crate::campaign_support::sized;
 
 /// The end of a turn that never ran must not close the text of the one that does.
 #[tokio::test]
@@ -80,7 +81,7 @@ async fn a_message_whose_sender_is_gone_is_answered() {
     let directory = tempdir().expect("a directory");
     let mut theatre = Theatre::open(directory.path()).await;
     let mut dropped = 0;
-    for round in 0..200_u64 {
+    for round in 0..sized(80, 200_u64) {
         let id = theatre.conversation().await;
         let mut posting = Box::pin(theatre.engine.post_message(OWNER, post(id, "hello?", WhenBusy::Queue)));
         // Polled so many times, and a little later dropped: at every point where it can wait.
@@ -110,7 +111,7 @@ async fn a_message_whose_sender_is_gone_is_answered() {
 async fn an_interrupt_is_never_lost() {
     let directory = tempdir().expect("a directory");
     let mut theatre = Theatre::open(directory.path()).await;
-    for round in 0..300_u64 {
+    for round in 0..sized(100, 300_u64) {
         let id = theatre.conversation().await;
         let first = theatre.post(id, "one", WhenBusy::Queue).await;
         for _ in 0..round % 40 {
@@ -141,7 +142,7 @@ async fn an_interrupt_is_never_lost() {
 async fn an_interrupt_hits_only_what_ran_when_it_came() {
     let directory = tempdir().expect("a directory");
     let mut theatre = Theatre::open(directory.path()).await;
-    for round in 0..200 {
+    for round in 0..sized(80, 200) {
         let id = theatre.conversation().await;
         theatre.post(id, "zero", WhenBusy::Queue).await;
         let silent = theatre.asked().await;
@@ -173,7 +174,7 @@ async fn a_cancel_never_hits_the_next_turn() {
     let directory = tempdir().expect("a directory");
     let mut theatre = Theatre::open(directory.path()).await;
     let mut missed = 0;
-    for round in 0..300_u64 {
+    for round in 0..sized(100, 300_u64) {
         let id = theatre.conversation().await;
         let first = theatre.post(id, "one", WhenBusy::Queue).await;
         let second = theatre.post(id, "two", WhenBusy::Queue).await;
@@ -530,7 +531,7 @@ fn text_that_could_not_be_stored_is_stored_later() {
 async fn a_message_that_joins_is_seen() {
     let directory = tempdir().expect("a directory");
     let mut theatre = Theatre::open(directory.path()).await;
-    for round in 0..300_u64 {
+    for round in 0..sized(100, 300_u64) {
         let id = theatre.conversation().await;
         theatre.post(id, "one", WhenBusy::Queue).await;
         let asked = theatre.asked().await;

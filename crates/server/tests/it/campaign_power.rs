@@ -53,7 +53,7 @@ struct Recording {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_a_power_cut() {
-    let (seeds, images) = sized((1, 60), (3, 1000));
+    let (seeds, images) = sized((1, 40), (3, 1000));
     for seed in 0..seeds {
         let mut luck = luck(&format!("power {seed}"));
         let upstream = Upstream::start().await;

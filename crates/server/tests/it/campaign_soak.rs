@@ -21,7 +21,7 @@ const VISITORS: usize = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_comes_and_goes_has_everything_from_its_point_on() {
-    let attaches = sized(20_000, 200_000);
+    let attaches = sized(6_000, 200_000);
     let mut luck = luck("soak");
     let directory = tempdir().expect("a directory");
     let mut theatre = Theatre::open(directory.path()).await;
