@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::live::{Live, OpenPart};
 
-/// With the commit, a crash costs no more than the last 50 ms of an unfinished text.
+/// With the commit, a crash costs about the last 50 ms of an unfinished text.
 const INTERVAL: Duration = Duration::from_millis(40);
 /// How long to wait when the database refuses.
 const RETRY: Duration = Duration::from_secs(1);
