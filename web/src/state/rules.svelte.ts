@@ -134,36 +134,33 @@ export class RulePage {
   async remove(): Promise<boolean> {
     const { slug } = this;
     if (!slug) return false;
-    let done = false;
-    await this.#change('The rule could not be deleted.', async () => {
+    return this.#change('The rule could not be deleted.', async () => {
       await api.remove(slug);
       announcer.say('The rule is deleted.');
-      done = true;
     });
-    return done;
   }
 
   /** Keeps a query that the person wrote; with the policy `auto` it is stored at once. */
   async write(sql: string): Promise<boolean> {
     const { slug } = this;
     if (!slug) return false;
-    let done = false;
-    await this.#change('The query was refused.', async () => {
+    return this.#change('The query was refused.', async () => {
       const version = await api.newVersion(slug, sql);
       if (version.state === 'approved') await api.refresh(slug);
       await this.#look(slug);
-      done = true;
     });
-    return done;
   }
 
-  async #change(failed: string, work: () => Promise<void>): Promise<void> {
+  /** Whether it worked. */
+  async #change(failed: string, work: () => Promise<void>): Promise<boolean> {
     this.busy = true;
     try {
       await work();
       void this.list();
+      return true;
     } catch (error) {
       showFailure(failed, error);
+      return false;
     } finally {
       this.busy = false;
     }

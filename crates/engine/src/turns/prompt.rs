@@ -63,8 +63,7 @@ async fn read(run: &Run, budget: u64) -> Result<(Seq, Vec<PromptMessage>)> {
 /// Whether a person has joined the turn since the message that the step will write got its place.
 fn is_overtaken(said: &[(TurnId, Said)], turn: TurnId, writes: MessageId) -> bool {
     let Some((_, said)) = said.iter().find(|(of, _)| *of == turn) else { return false };
-    let own = said.iter().position(|message| message.id == writes).unwrap_or(said.len());
-    said.iter().skip(own).any(|message| matches!(message.author, Author::Person(_)))
+    said.iter().skip_while(|message| message.id != writes).any(|message| matches!(message.author, Author::Person(_)))
 }
 
 /// Puts the message that the step will write behind all that is said. Where it stood, the model would be told later that it
